@@ -1,0 +1,1 @@
+//! The ACP host: process groups, wire loop, agent catalogue, translation, demo agent

@@ -1,0 +1,1 @@
+//! The core session manager: actors, turns, queue, event hub, recovery

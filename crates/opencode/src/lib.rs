@@ -1,0 +1,1 @@
+//! The OpenCode HTTP API, mapped from the domain

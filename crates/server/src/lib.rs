@@ -1,0 +1,1 @@
+//! Configuration, authentication, wiring and graceful shutdown

@@ -1,0 +1,1 @@
+//! SQL text and row mapping, written once for every SQL database

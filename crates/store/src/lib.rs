@@ -1,0 +1,18 @@
+//! What a session store is: [`Store`], its queries and errors, the in-memory store, and
+//! (feature `contract`) the suite of tests that every store must pass.
+
+mod error;
+mod memory;
+mod query;
+mod store;
+
+#[cfg(feature = "contract")]
+pub mod contract;
+
+pub use error::{EntityKind, StoreError, UnavailableReason};
+pub use memory::MemoryStore;
+pub use query::{
+    AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
+    SessionCursor, SessionHead, SessionPage, SessionQuery, StoreHealth, TurnQuery,
+};
+pub use store::{CommitFuture, Committed, Feed, NoFeed, Store, StoreResult};

@@ -1,0 +1,157 @@
+use sessiond_model::{
+    Event, IdStamp, MessageDoc, ProjectId, Seq, Session, SessionId, SessionSeq, StatusKind,
+    Timestamp,
+};
+
+/// Which sessions to list. All filters must hold; the default lists every session that is
+/// not in the trash, newest change first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionQuery {
+    /// Of this project.
+    pub project_id: Option<ProjectId>,
+    /// In exactly this directory.
+    pub directory: Option<String>,
+    /// With this `path` or one below it (`P` or `P/…`).
+    pub path_prefix: Option<String>,
+    /// Children of this session.
+    pub parent_id: Option<SessionId>,
+    /// Only sessions without a parent.
+    pub roots: bool,
+    /// Changed at or after this time.
+    pub updated_since: Option<Timestamp>,
+    /// Title contains this text, letter case ignored (ASCII), no wildcards.
+    pub search: Option<String>,
+    /// Only archived (`true`) or only others (`false`).
+    pub archived: Option<bool>,
+    /// Only with one of these states.
+    pub status: Option<Vec<StatusKind>>,
+    /// Sessions in the trash instead of the others.
+    pub trashed: bool,
+    /// Continue after this one.
+    pub after: Option<SessionCursor>,
+    /// At most so many; `None` means all.
+    pub limit: Option<u32>,
+}
+
+/// Position in a list of sessions: ordered by `updated_at` descending, then `id` ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCursor {
+    /// The last item's time.
+    pub updated_at: Timestamp,
+    /// The last item's id.
+    pub id: SessionId,
+}
+
+/// A page of sessions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<Session>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<SessionCursor>,
+}
+
+/// A session with what a writer needs to continue it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionHead {
+    /// The session.
+    pub session: Session,
+    /// Its last event.
+    pub last_seq: SessionSeq,
+    /// Ids minted for it must come after this stamp.
+    pub id_floor: IdStamp,
+    /// Creation time of its newest message; the next one must be later.
+    pub last_message_at: Timestamp,
+}
+
+/// Which messages of a session: the newest `limit` ones before a position, in transcript order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// Only messages before this one.
+    pub before: Option<MessageCursor>,
+    /// At most so many; `None` means all.
+    pub limit: Option<u32>,
+}
+
+/// Position in a transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageCursor(pub u64);
+
+/// A page of messages, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessagePage {
+    /// The messages with their parts (parts ordered by id).
+    pub messages: Vec<MessageDoc>,
+    /// Pass as `before` for the next older page; `None` when this page reaches the start.
+    pub older: Option<MessageCursor>,
+}
+
+/// Which turns of a session, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnQuery {
+    /// Only turns that have not ended.
+    pub open_only: bool,
+    /// At most so many (the newest); `None` means all.
+    pub limit: Option<u32>,
+}
+
+/// Which pending permissions or questions, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskQuery {
+    /// Of this session.
+    pub session_id: Option<SessionId>,
+    /// Of sessions in exactly this directory.
+    pub directory: Option<String>,
+}
+
+/// Whose events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Everyone's.
+    #[default]
+    All,
+    /// Of sessions in exactly this directory.
+    Directory(String),
+    /// Of one session.
+    Session(SessionId),
+}
+
+/// Which events, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Only events after this one.
+    pub after: Seq,
+    /// Only events up to and including this one.
+    pub until: Option<Seq>,
+    /// Whose.
+    pub scope: Scope,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A page of events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventPage {
+    /// The events, in order. Content is the current one, at an entity's newest event (and at
+    /// the creation of a session or message); elsewhere the body is `Superseded`.
+    pub events: Vec<Event>,
+    /// Pass as `after` for the next page: the last event looked at.
+    pub next: Seq,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// How a store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// `memory`, `sqlite`, …
+    pub backend: &'static str,
+    /// Whether commits are accepted now.
+    pub writable: bool,
+    /// Number of sessions, those in the trash included.
+    pub sessions: u64,
+    /// Bytes on disk, when there is one.
+    pub bytes: Option<u64>,
+    /// Sentences on damage found and what was done about it, newest first.
+    pub incidents: Vec<String>,
+}
