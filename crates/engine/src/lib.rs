@@ -1,1 +1,21 @@
-//! The core session manager: actors, turns, queue, event hub, recovery
+//! The core session manager.
+//!
+//! [`Engine`] is the one thing the HTTP rooms talk to. It owns the life of every session:
+//! one actor per session with open turns, a durable queue, the event hub, and the recovery
+//! after a crash. It knows neither HTTP nor SQL.
+
+mod engine;
+mod error;
+mod hub;
+mod subscription;
+mod types;
+mod workspace;
+
+pub use engine::Engine;
+pub use error::EngineError;
+pub use hub::{Delta, Hub, Item, Signal, View};
+pub use subscription::{Frame, SubscribeOptions, Subscription};
+pub use types::{
+    AbortOptions, Accepted, AgentStatus, Created, EngineConfig, EngineHealth, NewSession,
+    PromptInput, PromptPart, QueuePolicy, SessionUpdate, Workspace,
+};

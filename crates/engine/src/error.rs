@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use sessiond_model::{IdError, Require, SessionId};
+use sessiond_store::{EntityKind, StoreError};
+use thiserror::Error;
+
+/// Why the engine did not do what it was asked. Nothing was changed, unless said otherwise.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// There is no such thing (any more).
+    #[error("{kind} not found: {id}")]
+    NotFound {
+        /// What kind of thing.
+        kind: EntityKind,
+        /// Its id.
+        id: String,
+    },
+    /// A value of the request is wrong.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which field, e.g. `model.providerID`.
+        field: String,
+        /// What is wrong with it and what would be right.
+        reason: String,
+    },
+    /// The id is taken, or the thing is in a state that forbids it.
+    #[error("{kind} {id}: {reason}")]
+    Conflict {
+        /// What kind of thing.
+        kind: EntityKind,
+        /// Its id.
+        id: String,
+        /// The session it belongs to, when that is another one.
+        owner: Option<SessionId>,
+        /// One clause.
+        reason: String,
+    },
+    /// The session has open turns.
+    #[error("Session is busy: {0}")]
+    Busy(SessionId),
+    /// `If-Match` does not hold.
+    #[error("the session has changed: its revision is not {expected}")]
+    Changed {
+        /// The revision that was asked for.
+        expected: u64,
+    },
+    /// Not now; try again.
+    #[error("{reason}")]
+    Unavailable {
+        /// Why, in a sentence.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A fault of ours; the log has more.
+    #[error("internal fault: {0}")]
+    Internal(String),
+}
+
+impl EngineError {
+    pub(crate) fn not_found(kind: EntityKind, id: impl ToString) -> Self {
+        Self::NotFound { kind, id: id.to_string() }
+    }
+
+    pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::NotFound { kind, id } => Self::NotFound { kind, id },
+            StoreError::Conflict { kind, id, owner, reason } => {
+                Self::Conflict { kind, id, owner, reason: reason.into() }
+            }
+            StoreError::Precondition(Require::Revision(expected)) => Self::Changed { expected },
+            StoreError::Precondition(Require::MessagePresent(id)) => {
+                Self::not_found(EntityKind::Message, id)
+            }
+            StoreError::Precondition(Require::MessageAbsent(id)) => Self::Conflict {
+                kind: EntityKind::Message,
+                id: id.to_string(),
+                owner: None,
+                reason: "this id is taken".into(),
+            },
+            StoreError::Precondition(Require::NotDeleted) => Self::Conflict {
+                kind: EntityKind::Session,
+                id: String::new(),
+                owner: None,
+                reason: "the session is in the trash".into(),
+            },
+            e @ (StoreError::Unavailable { .. } | StoreError::Fenced { .. } | StoreError::Locked { .. }) => {
+                Self::Unavailable { reason: e.to_string(), retry_after: Duration::from_secs(1) }
+            }
+            e => Self::Internal(e.to_string()),
+        }
+    }
+}
+
+impl From<(&'static str, IdError)> for EngineError {
+    fn from((field, e): (&'static str, IdError)) -> Self {
+        Self::invalid(field, e.to_string())
+    }
+}

@@ -1,0 +1,337 @@
+//! One subscriber's view of the event order: replay, then the state of what is open, then live.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use sessiond_model::{Event, EventBody, PartBody, PartId, Seq, SessionSeq, Status, StatusKind, Timestamp};
+use sessiond_store::{AskQuery, EventQuery, MessageQuery, Scope, SessionQuery, Store, StoreResult};
+use tokio::sync::broadcast;
+
+use crate::hub::{Hub, Item, Signal};
+
+/// Events read from the log at once.
+const PAGE: u32 = 256;
+/// Sessions that a stream without a cursor is told of, at the most.
+const CATCH_UP_SESSIONS: u32 = 20;
+/// Messages per session of the same.
+const CATCH_UP_MESSAGES: u32 = 50;
+
+/// What to subscribe to.
+#[derive(Clone, Debug, Default)]
+pub struct SubscribeOptions {
+    /// Whose events.
+    pub scope: Scope,
+    /// Continue after this position (`Last-Event-ID`); without it the stream begins now.
+    pub after: Option<Seq>,
+    /// Without `after`: first tell what is pending (busy sessions, open parts, permissions,
+    /// questions).
+    pub pending: bool,
+    /// Without `after`: also tell again everything of sessions that changed since then, idle
+    /// statuses too, for clients that never refetch.
+    pub changed_since: Option<Timestamp>,
+}
+
+/// What a subscriber gets.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// A live signal; durable events carry their position.
+    Live(Arc<Item>),
+    /// A durable event from the log, with its position.
+    Replayed(Arc<Event>),
+    /// The present state of something, told again: no position of its own.
+    State(Arc<Event>),
+    /// The cursor is from another store or from the future: fetch everything anew. The
+    /// stream goes on after the given position.
+    Resync(Seq),
+}
+
+impl Frame {
+    /// The position to continue after, when this frame has one.
+    #[must_use]
+    pub fn seq(&self) -> Option<Seq> {
+        match self {
+            Self::Live(item) => item.signal().seq(),
+            Self::Replayed(e) => Some(e.seq),
+            Self::State(_) => None,
+            Self::Resync(seq) => Some(*seq),
+        }
+    }
+}
+
+enum Phase {
+    Replay,
+    State,
+    Live,
+}
+
+/// See the module. Frames come from [`Subscription::next`].
+pub struct Subscription {
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    ring: broadcast::Receiver<Arc<Item>>,
+    scope: Scope,
+    cursor: Seq,
+    phase: Phase,
+    pending: bool,
+    changed_since: Option<Timestamp>,
+    queue: VecDeque<Frame>,
+    /// Content already told of open parts, by length: live deltas below it are skipped.
+    told: HashMap<PartId, u64>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("scope", &self.scope).field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+impl Subscription {
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+        options: SubscribeOptions,
+    ) -> StoreResult<Self> {
+        // Listen first, then look at the log: what is committed in between is seen twice and
+        // dropped by its position, never missed.
+        let ring = hub.subscribe();
+        let head = store.last_seq().await?;
+        let mut queue = VecDeque::new();
+        let (cursor, phase, pending, changed_since) = match options.after {
+            Some(after) if after > head => {
+                queue.push_back(Frame::Resync(head));
+                (head, Phase::State, true, options.changed_since)
+            }
+            Some(after) => (after, Phase::Replay, true, None),
+            None => (head, Phase::State, options.pending, options.changed_since),
+        };
+        Ok(Self {
+            store,
+            hub,
+            ring,
+            scope: options.scope,
+            cursor,
+            phase,
+            pending,
+            changed_since,
+            queue,
+            told: HashMap::new(),
+        })
+    }
+
+    /// The position that a reader has reached.
+    #[must_use]
+    pub fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    /// The next frame; waits while nothing happens. `None` once the engine is gone.
+    ///
+    /// # Errors
+    /// When the store can't be read; the stream should then be ended with a transport error.
+    pub async fn next(&mut self) -> StoreResult<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.queue.pop_front() {
+                return Ok(Some(frame));
+            }
+            match self.phase {
+                Phase::Replay => self.replay().await?,
+                Phase::State => self.state().await?,
+                Phase::Live => match self.ring.recv().await {
+                    Ok(item) => {
+                        if let Some(frame) = self.live(item).await? {
+                            return Ok(Some(frame));
+                        }
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        // Too slow for the ring: back to the log, at the newest signal. All
+                        // state that has no row of its own is told again after it.
+                        self.ring = self.hub.subscribe();
+                        self.pending = true;
+                        self.changed_since = None;
+                        self.phase = Phase::Replay;
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return Ok(None),
+                },
+            }
+        }
+    }
+
+    async fn replay(&mut self) -> StoreResult<()> {
+        let page = self
+            .store
+            .events(&EventQuery { after: self.cursor, until: None, scope: self.scope.clone(), limit: PAGE })
+            .await?;
+        self.cursor = self.cursor.max(page.next);
+        self.queue.extend(page.events.into_iter().map(|e| Frame::Replayed(Arc::new(e))));
+        if !page.more {
+            self.phase = Phase::State;
+        }
+        Ok(())
+    }
+
+    /// What has no event to replay: the content of open parts ahead of their rows, and what
+    /// is pending.
+    async fn state(&mut self) -> StoreResult<()> {
+        self.phase = Phase::Live;
+        self.told.clear();
+        if let Some(since) = self.changed_since {
+            self.recent(since).await?;
+        }
+        if !self.pending {
+            return Ok(());
+        }
+        let mut query = SessionQuery { status: Some(vec![StatusKind::Busy]), ..SessionQuery::default() };
+        let mut asks = AskQuery::default();
+        match &self.scope {
+            Scope::All => {}
+            Scope::Directory(d) => {
+                query.directory = Some(d.clone());
+                asks.directory = Some(d.clone());
+            }
+            Scope::Session(id) => asks.session_id = Some(id.clone()),
+        }
+        let busy = self.store.sessions(&query).await?.sessions;
+        for session in busy.iter().filter(|s| self.in_scope(&s.directory, &s.id)) {
+            self.push_state(session, EventBody::StatusChanged(session.status.clone()));
+        }
+        for open in self.hub.open_parts() {
+            if !self.in_scope(&open.directory, &open.part.session_id) {
+                continue;
+            }
+            if let Some(text) = text_of(&open.part.body) {
+                self.told.insert(open.part.id.clone(), text.len() as u64);
+            }
+            self.queue.push_back(Frame::State(Arc::new(Event {
+                seq: self.cursor,
+                session_id: open.part.session_id.clone(),
+                session_seq: SessionSeq(0),
+                at: Timestamp(0),
+                project_id: open.project_id,
+                directory: open.directory,
+                body: EventBody::PartUpdated(Arc::new(open.part)),
+            })));
+        }
+        for p in self.store.pending_permissions(&asks).await? {
+            if let Some(session) = self.store.session(&p.session_id).await? {
+                self.push_state(&session, EventBody::PermissionAsked(Arc::new(p)));
+            }
+        }
+        for q in self.store.pending_questions(&asks).await? {
+            if let Some(session) = self.store.session(&q.session_id).await? {
+                self.push_state(&session, EventBody::QuestionAsked(Arc::new(q)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything of the sessions that changed since then, as idempotent updates.
+    async fn recent(&mut self, since: Timestamp) -> StoreResult<()> {
+        let mut query = SessionQuery {
+            updated_since: Some(since),
+            limit: Some(CATCH_UP_SESSIONS),
+            ..SessionQuery::default()
+        };
+        if let Scope::Directory(d) = &self.scope {
+            query.directory = Some(d.clone());
+        }
+        let mut sessions = self.store.sessions(&query).await?.sessions;
+        sessions.reverse();
+        for session in sessions.iter().filter(|s| self.in_scope(&s.directory, &s.id)) {
+            self.push_state(session, EventBody::SessionUpdated(Arc::new(session.clone())));
+            let query = MessageQuery { before: None, limit: Some(CATCH_UP_MESSAGES) };
+            for doc in self.store.messages(&session.id, &query).await?.messages {
+                let Some(message) = doc.message() else { continue };
+                if message.info.created() < since.plus_millis(-3_600_000) {
+                    continue;
+                }
+                self.push_state(session, EventBody::MessageUpdated(Arc::new(message)));
+                for part in doc.typed_parts() {
+                    self.push_state(session, EventBody::PartUpdated(Arc::new(part)));
+                }
+            }
+            let todos = self.store.todos(&session.id).await?;
+            if !todos.is_empty() {
+                self.push_state(session, EventBody::TodosUpdated(Arc::new(todos)));
+            }
+            if session.status.kind != StatusKind::Busy {
+                let idle = Status { kind: session.status.kind, ..session.status.clone() };
+                self.push_state(session, EventBody::StatusChanged(idle));
+            }
+        }
+        Ok(())
+    }
+
+    fn push_state(&mut self, session: &sessiond_model::Session, body: EventBody) {
+        self.queue.push_back(Frame::State(Arc::new(Event {
+            seq: self.cursor,
+            session_id: session.id.clone(),
+            session_seq: SessionSeq(0),
+            at: session.updated_at,
+            project_id: session.project_id.clone(),
+            directory: session.directory.as_str().into(),
+            body,
+        })));
+    }
+
+    fn in_scope(&self, directory: &str, session: &sessiond_model::SessionId) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Directory(d) => d == directory,
+            Scope::Session(id) => id == session,
+        }
+    }
+
+    async fn live(&mut self, item: Arc<Item>) -> StoreResult<Option<Frame>> {
+        if let Some(seq) = item.signal().seq() {
+            if seq <= self.cursor {
+                return Ok(None);
+            }
+            self.cursor = seq;
+        }
+        if !self.in_scope(item.signal().directory(), item.signal().session_id()) {
+            return Ok(None);
+        }
+        match item.signal() {
+            Signal::Delta(d) => {
+                if let Some(known) = self.told.get_mut(&d.part_id) {
+                    if d.offset < *known {
+                        return Ok(None);
+                    }
+                    *known = d.offset + d.delta.len() as u64;
+                }
+                Ok(Some(Frame::Live(item)))
+            }
+            Signal::Event(e) => Ok((!self.is_behind(&e.body)).then_some(Frame::Live(item))),
+            Signal::Large(e) => {
+                let page = self
+                    .store
+                    .events(&EventQuery {
+                        after: Seq(e.seq.0 - 1),
+                        until: Some(e.seq),
+                        scope: Scope::All,
+                        limit: 1,
+                    })
+                    .await?;
+                Ok(page.events.into_iter().next().map(|e| Frame::Replayed(Arc::new(e))))
+            }
+        }
+    }
+
+    /// Whether an event shows an open part with less content than this reader was told.
+    fn is_behind(&mut self, body: &EventBody) -> bool {
+        let EventBody::PartUpdated(part) = body else { return false };
+        let Some(known) = self.told.get(&part.id) else { return false };
+        if !part.body.is_open() {
+            self.told.remove(&part.id);
+            return false;
+        }
+        text_of(&part.body).is_some_and(|t| (t.len() as u64) < *known)
+    }
+}
+
+fn text_of(body: &PartBody) -> Option<&str> {
+    match body {
+        PartBody::Text { text, .. } | PartBody::Reasoning { text, .. } => Some(text),
+        _ => None,
+    }
+}

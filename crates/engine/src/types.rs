@@ -1,0 +1,219 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sessiond_model::{
+    AgentProfile, Message, MessageId, ModelRef, Part, PartId, PermissionRule, Project, Session,
+    SessionId, Timestamp, Turn,
+};
+use sessiond_store::StoreHealth;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Version shown on new sessions.
+    pub version: String,
+    /// Directory of requests that name none (absolute).
+    pub default_directory: PathBuf,
+    /// Agent of prompts that name none; otherwise the first one found.
+    pub default_agent: Option<String>,
+    /// Longest a turn may run.
+    pub turn_timeout: Duration,
+    /// How long an agent process is kept without work.
+    pub agent_idle: Duration,
+    /// After an abort: how long the agent may take to obey `session/cancel`.
+    pub cancel_grace: Duration,
+    /// Then: how long its process group may take to obey SIGTERM.
+    pub term_grace: Duration,
+    /// Most turns that may wait in one session.
+    pub queue_limit: usize,
+    /// Size in bytes of a rebuilt context.
+    pub context_budget: usize,
+    /// Sessions that changed within this time are shown again to OpenCode streams that come
+    /// without a cursor.
+    pub catch_up: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            default_directory: PathBuf::from("/"),
+            default_agent: None,
+            turn_timeout: Duration::from_secs(3600),
+            agent_idle: Duration::from_secs(600),
+            cancel_grace: Duration::from_secs(5),
+            term_grace: Duration::from_secs(3),
+            queue_limit: 100,
+            context_budget: 200_000,
+            catch_up: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A directory and the project it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// Absolute, normalised.
+    pub directory: String,
+    /// Root of the git worktree; `/` outside of git.
+    pub worktree: String,
+    /// `directory` relative to `worktree`.
+    pub path: String,
+    /// The project.
+    pub project: Project,
+    /// Current branch, when it is a git worktree on one.
+    pub branch: Option<String>,
+}
+
+/// What a new session is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    /// Id chosen by the client (must be free).
+    pub id: Option<SessionId>,
+    /// Directory; the default one when absent.
+    pub directory: Option<String>,
+    /// Parent; must exist.
+    pub parent_id: Option<SessionId>,
+    /// Title; a default one when absent.
+    pub title: Option<String>,
+    /// OpenCode agent (mode).
+    pub agent: Option<String>,
+    /// Model.
+    pub model: Option<ModelRef>,
+    /// Free map.
+    pub metadata: Option<Map<String, Value>>,
+    /// Permission rules.
+    pub permission: Option<Vec<PermissionRule>>,
+    /// Idempotency key and digest of the request.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// A created session.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Whether an earlier request with the same key had made it.
+    pub replayed: bool,
+}
+
+/// A client's update of a session. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct SessionUpdate {
+    /// New title.
+    pub title: Option<String>,
+    /// Replaces the metadata map.
+    pub metadata: Option<Map<String, Value>>,
+    /// Appends permission rules (OpenCode's PATCH).
+    pub permission_append: Option<Vec<PermissionRule>>,
+    /// Replaces the permission rules.
+    pub permission: Option<Vec<PermissionRule>>,
+    /// Archives (`Some(Some)`) or un-archives (`Some(None)`).
+    pub archived_at: Option<Option<Timestamp>>,
+    /// Only when the session's revision is this one.
+    pub if_revision: Option<u64>,
+}
+
+/// A prompt.
+#[derive(Clone, Debug, Default)]
+pub struct PromptInput {
+    /// Id chosen by the client; the same id again is the same prompt.
+    pub message_id: Option<MessageId>,
+    /// What is said.
+    pub parts: Vec<PromptPart>,
+    /// OpenCode agent (mode of the coding agent).
+    pub agent: Option<String>,
+    /// Model; its provider names the coding agent.
+    pub model: Option<ModelRef>,
+    /// Only store the message.
+    pub no_reply: bool,
+    /// Extra system prompt.
+    pub system: Option<String>,
+    /// Tools switched on and off: replaces the session's permission rules.
+    pub tools: Option<BTreeMap<String, bool>>,
+    /// Output format.
+    pub format: Option<Value>,
+    /// Idempotency key and digest of the request.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// One part of a prompt: a part body of a kind that a client may send
+/// (text, file, agent, subtask).
+#[derive(Clone, Debug)]
+pub struct PromptPart {
+    /// Id chosen by the client.
+    pub id: Option<PartId>,
+    /// The content.
+    pub body: sessiond_model::PartBody,
+}
+
+/// An accepted prompt: durable.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The user message.
+    pub message: Message,
+    /// Its parts.
+    pub parts: Vec<Part>,
+    /// Its turn; absent with `no_reply`.
+    pub turn: Option<Turn>,
+    /// Whether an earlier request with the same id or key had made it.
+    pub replayed: bool,
+}
+
+/// What happens to waiting turns on an abort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueuePolicy {
+    /// They end as `aborted` too.
+    #[default]
+    Drop,
+    /// They run.
+    Keep,
+}
+
+/// How to abort.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AbortOptions {
+    /// What happens to waiting turns.
+    pub queue: QueuePolicy,
+}
+
+/// A coding agent of the catalogue and how it is.
+#[derive(Clone, Debug)]
+pub struct AgentStatus {
+    /// Its name; also its provider id on the OpenCode surface.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// The command line.
+    pub command: String,
+    /// Whether it can be started.
+    pub available: bool,
+    /// Why not, and what to do.
+    pub reason: Option<String>,
+    /// Whether it serves prompts that name no agent.
+    pub is_default: bool,
+    /// Mode that its sessions start in.
+    pub default_mode: Option<String>,
+    /// Model that its sessions start with.
+    pub default_model: Option<String>,
+    /// What it said of itself when it last ran.
+    pub profile: Option<AgentProfile>,
+}
+
+/// How the engine is.
+#[derive(Clone, Debug)]
+pub struct EngineHealth {
+    /// The store.
+    pub store: StoreHealth,
+    /// Sessions with an actor.
+    pub live_sessions: usize,
+    /// Agent processes.
+    pub agents: usize,
+    /// Event subscribers.
+    pub subscribers: usize,
+    /// Whether the engine is shutting down.
+    pub stopping: bool,
+}

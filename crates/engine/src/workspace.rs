@@ -1,0 +1,1 @@
+//! Directories and the projects they belong to.
