@@ -1,1 +1,29 @@
-//! The ACP host: process groups, wire loop, agent catalogue, translation, demo agent
+//! The ACP host: it starts coding agents as processes of their own, speaks the Agent Client
+//! Protocol with them over stdio, and translates what they say into messages and parts.
+//!
+//! Nothing here touches the store. The engine drives an [`Agent`], feeds what arrives as
+//! [`Incoming`] to a [`Translator`], and commits the [`Effect`]s.
+
+mod catalogue;
+mod demo;
+mod error;
+mod host;
+mod process;
+mod profile;
+mod prompt;
+mod reader;
+mod wire;
+
+pub mod translate;
+
+pub use catalogue::{AgentOverride, AgentSpec, Availability, Catalogue};
+pub use demo::run_demo_agent;
+pub use error::AgentError;
+pub use host::{Agent, HostLimits, Incoming, Opened, PermissionAnswer, PromptResult, connect, spawn};
+pub use process::{ProcessId, Reaped, reap_orphan};
+pub use profile::{Capabilities, ProfileUpdate};
+pub use prompt::PromptBlock;
+pub use translate::{
+    Effect, Env, Outcome, PermissionAsk, Translator, TurnContext, Verdict, choose_option, verdict,
+};
+pub use wire::{RequestId, RpcError};

@@ -1,0 +1,1 @@
+//! Lines of an agent, up to a cap.

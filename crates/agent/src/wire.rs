@@ -1,0 +1,132 @@
+//! JSON-RPC 2.0 as agents speak it: one message a line, in both directions.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The JSON-RPC code for a method we don't offer.
+pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
+/// The JSON-RPC code agents use for "log in first".
+pub(crate) const AUTH_REQUIRED: i64 = -32000;
+
+/// An agent's id of one of its own requests: a number (0 too) or a text. It says nothing
+/// about our requests, which are numbered apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub(crate) Value);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A JSON-RPC error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcError {
+    /// Its code.
+    #[serde(default)]
+    pub code: i64,
+    /// A sentence.
+    #[serde(default)]
+    pub message: String,
+    /// More, as the agent likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl RpcError {
+    pub(crate) fn from_value(value: &Value) -> Self {
+        Self {
+            code: value.get("code").and_then(Value::as_i64).unwrap_or(0),
+            message: match value.get("message") {
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => value.to_string(),
+            },
+            data: value.get("data").filter(|d| !d.is_null()).cloned(),
+        }
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (code {})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for RpcError {}
+
+/// One line of an agent, sorted by what it is.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Request {
+        id: RequestId,
+        method: String,
+        params: Value,
+    },
+    Notification {
+        method: String,
+        params: Value,
+        raw: Value,
+    },
+    Response {
+        id: Value,
+        result: Result<Value, RpcError>,
+    },
+    /// JSON, but not JSON-RPC.
+    Strange(Value),
+}
+
+impl Message {
+    /// Sorts a parsed line. Takes the parts out instead of copying them.
+    pub(crate) fn sort(mut raw: Value) -> Self {
+        let method = raw.get("method").and_then(Value::as_str).map(str::to_owned);
+        let id = raw.get("id").filter(|id| !id.is_null()).cloned();
+        match (method, id) {
+            (Some(method), Some(id)) => Self::Request {
+                id: RequestId(id),
+                method,
+                params: raw["params"].take(),
+            },
+            (Some(method), None) => Self::Notification {
+                params: raw.get("params").cloned().unwrap_or_default(),
+                method,
+                raw,
+            },
+            (None, Some(id)) => match raw.get("error") {
+                Some(error) => Self::Response {
+                    id,
+                    result: Err(RpcError::from_value(error)),
+                },
+                None => Self::Response {
+                    id,
+                    result: Ok(raw["result"].take()),
+                },
+            },
+            (None, None) => Self::Strange(raw),
+        }
+    }
+}
+
+fn line(message: &Value) -> Vec<u8> {
+    let mut line = message.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+pub(crate) fn request(id: u64, method: &str, params: &Value) -> Vec<u8> {
+    line(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+}
+
+pub(crate) fn notification(method: &str, params: &Value) -> Vec<u8> {
+    line(&json!({"jsonrpc": "2.0", "method": method, "params": params}))
+}
+
+pub(crate) fn success(id: &RequestId, result: &Value) -> Vec<u8> {
+    line(&json!({"jsonrpc": "2.0", "id": id.0, "result": result}))
+}
+
+pub(crate) fn failure(id: &RequestId, code: i64, message: &str) -> Vec<u8> {
+    line(&json!({"jsonrpc": "2.0", "id": id.0, "error": {"code": code, "message": message}}))
+}
