@@ -8,6 +8,7 @@ mod store;
 
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod rules;
 
 pub use error::{EntityKind, StoreError, UnavailableReason};
 pub use memory::MemoryStore;

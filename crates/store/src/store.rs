@@ -87,10 +87,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn unfinished_sessions(&self) -> StoreResult<Vec<SessionId>>;
 
     /// A page of a session's transcript; empty when there is no such session.
-    async fn messages(&self, session: &SessionId, query: &MessageQuery) -> StoreResult<MessagePage>;
+    async fn messages(&self, session: &SessionId, query: &MessageQuery)
+    -> StoreResult<MessagePage>;
 
     /// One message of a session.
-    async fn message(&self, session: &SessionId, id: &MessageId) -> StoreResult<Option<MessageDoc>>;
+    async fn message(&self, session: &SessionId, id: &MessageId)
+    -> StoreResult<Option<MessageDoc>>;
 
     /// The session that a message id belongs to.
     async fn message_owner(&self, id: &MessageId) -> StoreResult<Option<SessionId>>;
@@ -105,7 +107,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn turn_by_key(&self, session: &SessionId, key: &str) -> StoreResult<Option<Turn>>;
 
     /// The turn that a user message started.
-    async fn turn_of_message(&self, session: &SessionId, message: &MessageId) -> StoreResult<Option<Turn>>;
+    async fn turn_of_message(
+        &self,
+        session: &SessionId,
+        message: &MessageId,
+    ) -> StoreResult<Option<Turn>>;
 
     /// The todo list of a session.
     async fn todos(&self, session: &SessionId) -> StoreResult<Vec<Todo>>;
@@ -125,7 +131,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The agent binding of a session.
     async fn binding(&self, session: &SessionId) -> StoreResult<Option<AgentBinding>>;
 
-    /// All bindings that name a process: agents that may have outlived a crash of ours.
+    /// All bindings that name a process or a spawn id: agents that may have outlived a crash
+    /// of ours.
     async fn live_bindings(&self) -> StoreResult<Vec<AgentBinding>>;
 
     /// What is known of agents, by name.

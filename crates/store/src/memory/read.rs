@@ -1,0 +1,297 @@
+//! Reads of the store in memory.
+
+use std::sync::Arc;
+
+use sessiond_model::{
+    Event, EventBody, MessageDoc, MessageId, PartDoc, Permission, Question, Session, SessionId,
+    StatusKind, Turn,
+};
+
+use super::record::{MessageRecord, Record, State};
+use crate::rules::{self, RowMark};
+use crate::{
+    AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
+    SessionCursor, SessionPage, SessionQuery, StoreError, StoreResult, TurnQuery,
+};
+
+impl State {
+    pub(super) fn by_key(&self, key: &str) -> Option<(SessionId, String)> {
+        self.sessions.values().find_map(|r| {
+            let (stored, digest) = r.key.as_ref()?;
+            (stored == key).then(|| (r.session.id.clone(), digest.clone()))
+        })
+    }
+
+    pub(super) fn list(&self, query: &SessionQuery) -> SessionPage {
+        let mut found: Vec<&Session> = (self.sessions.values())
+            .map(|r| &r.session)
+            .filter(|s| matches(s, query))
+            .collect();
+        found.sort_by_key(|s| (std::cmp::Reverse(s.updated_at), &s.id));
+        let limit = query.limit.map_or(usize::MAX, |l| l as usize);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        SessionPage {
+            next: found.last().filter(|_| more).map(|s| SessionCursor {
+                updated_at: s.updated_at,
+                id: s.id.clone(),
+            }),
+            sessions: found.into_iter().cloned().collect(),
+        }
+    }
+
+    /// Sessions outside of the trash.
+    fn listed(&self) -> impl Iterator<Item = &Record> {
+        let all = self.sessions.values();
+        all.filter(|r| r.session.deleted_at.is_none())
+    }
+
+    pub(super) fn unfinished(&self) -> Vec<SessionId> {
+        let open = |r: &&Record| {
+            r.session.status.kind == StatusKind::Busy
+                || r.turns.iter().any(|t| !t.row.state.is_terminal())
+                || r.permissions.iter().any(|p| p.row.outcome.is_none())
+                || r.questions.iter().any(|q| q.row.outcome.is_none())
+        };
+        let open = self.listed().filter(open);
+        open.map(|r| r.session.id.clone()).collect()
+    }
+
+    fn asked<'a>(&'a self, query: &'a AskQuery) -> impl Iterator<Item = &'a Record> {
+        self.listed().filter(|r| {
+            query.session_id.as_ref().is_none_or(|s| *s == r.session.id)
+                && (query.directory.as_ref()).is_none_or(|d| *d == r.session.directory)
+        })
+    }
+
+    pub(super) fn pending_permissions(&self, query: &AskQuery) -> Vec<Permission> {
+        let mut rows: Vec<_> = self
+            .asked(query)
+            .flat_map(|r| &r.permissions)
+            .filter(|p| p.row.outcome.is_none())
+            .collect();
+        rows.sort_by_key(|p| p.mark.created);
+        rows.into_iter().map(|p| p.row.clone()).collect()
+    }
+
+    pub(super) fn pending_questions(&self, query: &AskQuery) -> Vec<Question> {
+        let mut rows: Vec<_> = self
+            .asked(query)
+            .flat_map(|r| &r.questions)
+            .filter(|q| q.row.outcome.is_none())
+            .collect();
+        rows.sort_by_key(|q| q.mark.created);
+        rows.into_iter().map(|q| q.row.clone()).collect()
+    }
+
+    pub(super) fn page(
+        &self,
+        session: &SessionId,
+        query: &MessageQuery,
+    ) -> StoreResult<MessagePage> {
+        let Some(record) = self.sessions.get(session) else {
+            return Ok(MessagePage::default());
+        };
+        let before = query.before.map_or(u64::MAX, |c| c.0);
+        let mut found: Vec<&MessageRecord> = (record.messages.values())
+            .map(Arc::as_ref)
+            .filter(|m| m.position < before)
+            .collect();
+        found.sort_by_key(|m| m.position);
+        let limit = query.limit.map_or(usize::MAX, |l| l as usize);
+        let skip = found.len().saturating_sub(limit);
+        let page = &found[skip..];
+        Ok(MessagePage {
+            older: page
+                .first()
+                .filter(|_| skip > 0)
+                .map(|m| MessageCursor(m.position)),
+            messages: page.iter().map(|m| doc(m)).collect::<StoreResult<_>>()?,
+        })
+    }
+
+    pub(super) fn message_doc(
+        &self,
+        session: &SessionId,
+        id: &MessageId,
+    ) -> StoreResult<Option<MessageDoc>> {
+        let record = self.sessions.get(session);
+        let message = record.and_then(|r| r.messages.get(id));
+        message.map(|m| doc(m)).transpose()
+    }
+
+    pub(super) fn turns(&self, session: &SessionId, query: &TurnQuery) -> Vec<Turn> {
+        let record = self.sessions.get(session);
+        let mut turns: Vec<Turn> = record
+            .into_iter()
+            .flat_map(|r| &r.turns)
+            .map(|t| &t.row)
+            .filter(|t| !query.open_only || !t.state.is_terminal())
+            .cloned()
+            .collect();
+        let limit = query.limit.map_or(usize::MAX, |l| l as usize);
+        turns.drain(..turns.len().saturating_sub(limit));
+        turns
+    }
+
+    pub(super) fn last_turn(
+        &self,
+        session: &SessionId,
+        wanted: impl Fn(&Turn) -> bool,
+    ) -> Option<Turn> {
+        let turns = &self.sessions.get(session)?.turns;
+        let mut newest_first = turns.iter().rev().map(|t| &t.row);
+        newest_first.find(|t| wanted(t)).cloned()
+    }
+
+    pub(super) fn replay(&self, query: &EventQuery) -> EventPage {
+        let until = query.until.unwrap_or(sessiond_model::Seq(u64::MAX));
+        let mut wanted = self.log.iter().filter(|e| {
+            e.seq > query.after
+                && e.seq <= until
+                && match &query.scope {
+                    Scope::All => true,
+                    Scope::Directory(directory) => *e.directory == **directory,
+                    Scope::Session(session) => e.session_id == *session,
+                }
+        });
+        let events: Vec<Event> = (wanted.by_ref())
+            .take(query.limit as usize)
+            .map(|e| Event {
+                body: self.render(e),
+                ..e.as_ref().clone()
+            })
+            .collect();
+        EventPage {
+            next: events.last().map_or(query.after, |e| e.seq),
+            more: wanted.next().is_some(),
+            events,
+        }
+    }
+
+    /// The body of an event as of now.
+    fn render(&self, event: &Event) -> EventBody {
+        let kind = event.body.kind();
+        self.current(event)
+            .filter(|(mark, _)| rules::carries_content(kind, event.seq, *mark))
+            .map_or(EventBody::Superseded(kind), |(_, body)| body)
+    }
+
+    /// The current content of what an event is about, if it is still there.
+    fn current(&self, event: &Event) -> Option<(RowMark, EventBody)> {
+        let record = self.sessions.get(&event.session_id)?;
+        let session = || Arc::new(record.session.clone());
+        Some(match &event.body {
+            EventBody::SessionCreated(_) => (record.mark, EventBody::SessionCreated(session())),
+            EventBody::SessionUpdated(_) => (record.mark, EventBody::SessionUpdated(session())),
+            EventBody::SessionDeleted(_) => (record.mark, EventBody::SessionDeleted(session())),
+            EventBody::StatusChanged(_) => (
+                record.status_mark,
+                EventBody::StatusChanged(record.session.status.clone()),
+            ),
+            EventBody::MessageUpdated(m) => {
+                let row = record.messages.get(&m.id)?;
+                let message = Arc::new(row.message.clone());
+                (row.mark, EventBody::MessageUpdated(message))
+            }
+            EventBody::PartUpdated(p) => {
+                let row = record.messages.get(&p.message_id)?.parts.get(&p.id)?;
+                (row.mark, EventBody::PartUpdated(Arc::new(row.row.clone())))
+            }
+            EventBody::TodosUpdated(_) => (
+                record.todos_mark,
+                EventBody::TodosUpdated(Arc::new(record.todos.clone())),
+            ),
+            EventBody::PermissionAsked(p) | EventBody::PermissionResolved(p) => {
+                let row = record.permissions.iter().find(|r| r.row.id == p.id)?;
+                let content = Arc::new(row.row.clone());
+                let body = match event.body {
+                    EventBody::PermissionAsked(_) => EventBody::PermissionAsked(content),
+                    _ => EventBody::PermissionResolved(content),
+                };
+                (row.mark, body)
+            }
+            EventBody::QuestionAsked(q) | EventBody::QuestionResolved(q) => {
+                let row = record.questions.iter().find(|r| r.row.id == q.id)?;
+                let content = Arc::new(row.row.clone());
+                let body = match event.body {
+                    EventBody::QuestionAsked(_) => EventBody::QuestionAsked(content),
+                    _ => EventBody::QuestionResolved(content),
+                };
+                (row.mark, body)
+            }
+            EventBody::TurnUpdated(t) => {
+                let row = record.turns.iter().find(|r| r.row.id == t.id)?;
+                (row.mark, EventBody::TurnUpdated(Arc::new(row.row.clone())))
+            }
+            EventBody::AgentBound(_) => {
+                let binding = Arc::new(record.binding.clone()?);
+                (record.binding_mark, EventBody::AgentBound(binding))
+            }
+            EventBody::ProjectUpdated(p) => {
+                let row = self.projects.get(&p.id)?;
+                let project = Arc::new(row.row.clone());
+                (row.mark, EventBody::ProjectUpdated(project))
+            }
+            // Facts without a row carry their payload for ever.
+            EventBody::MessageRemoved { .. }
+            | EventBody::PartRemoved { .. }
+            | EventBody::SessionError(_)
+            | EventBody::Superseded(_) => (
+                RowMark {
+                    created: event.seq,
+                    newest: event.seq,
+                },
+                event.body.clone(),
+            ),
+        })
+    }
+}
+
+fn matches(session: &Session, query: &SessionQuery) -> bool {
+    let after = query.after.as_ref().is_none_or(|c| {
+        session.updated_at < c.updated_at
+            || (session.updated_at == c.updated_at && session.id > c.id)
+    });
+    let below = |prefix: &String| {
+        session.path.as_ref().is_some_and(|path| {
+            path.strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    after
+        && session.deleted_at.is_some() == query.trashed
+        && (query.project_id.as_ref()).is_none_or(|p| *p == session.project_id)
+        && (query.directory.as_ref()).is_none_or(|d| *d == session.directory)
+        && query.path_prefix.as_ref().is_none_or(below)
+        && (query.parent_id.as_ref()).is_none_or(|p| session.parent_id.as_ref() == Some(p))
+        && !(query.roots && session.parent_id.is_some())
+        && query.updated_since.is_none_or(|t| session.updated_at >= t)
+        && (query.search.as_ref()).is_none_or(|text| {
+            let title = session.title.to_ascii_lowercase();
+            title.contains(&text.to_ascii_lowercase())
+        })
+        && (query.archived).is_none_or(|yes| session.archived_at.is_some() == yes)
+        && (query.status.as_ref()).is_none_or(|kinds| kinds.contains(&session.status.kind))
+}
+
+fn doc(record: &MessageRecord) -> StoreResult<MessageDoc> {
+    let fault = |source: serde_json::Error| StoreError::Internal {
+        operation: "render a message",
+        source: source.into(),
+    };
+    Ok(MessageDoc {
+        id: record.message.id.clone(),
+        session_id: record.message.session_id.clone(),
+        position: record.position,
+        info: serde_json::to_string(&record.message.info).map_err(fault)?,
+        parts: (record.parts.values())
+            .map(|p| {
+                Ok(PartDoc {
+                    id: p.row.id.clone(),
+                    body: serde_json::to_string(&p.row.body).map_err(fault)?,
+                })
+            })
+            .collect::<StoreResult<_>>()?,
+    })
+}
