@@ -193,9 +193,7 @@ impl Catalogue {
             ));
         };
         if spec.command.is_empty() {
-            return missing(format!(
-                "[agents.{name}] in sessiond.toml has no `command`"
-            ));
+            return missing(format!("[agents.{name}] in sessiond.toml has no `command`"));
         }
         if let Some(dir) = spec.cwd.as_ref().filter(|dir| !dir.is_dir()) {
             return missing(format!(

@@ -4,13 +4,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 use sessiond_model::Tokens;
 use tokio::sync::mpsc;
 
+use crate::connection::Connection;
+use crate::profile::config_option;
+use crate::wire::METHOD_NOT_FOUND;
 use crate::{
-    AgentError, AgentSpec, Capabilities, ProcessId, ProfileUpdate, PromptBlock, RequestId, RpcError,
+    AgentError, AgentSpec, Capabilities, ProcessId, ProfileUpdate, PromptBlock, RequestId,
+    RpcError, child,
 };
+
+/// Quiet for this long after the answer to `session/load`, a replay is over: Gemini sends
+/// most of it after the answer.
+const REPLAY_QUIET: Duration = Duration::from_millis(150);
+/// A replay that never falls quiet is not waited for any longer than this.
+const REPLAY_LONGEST: Duration = Duration::from_secs(5);
+/// How long a session may take to close; nobody depends on it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bounds of an agent's host.
 #[derive(Clone, Debug)]
@@ -96,19 +109,14 @@ pub enum PermissionAnswer {
     Cancelled,
 }
 
-#[derive(Debug)]
-struct Inner {
-    process: ProcessId,
-}
-
 /// A handle to a live agent; clones share it.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    inner: Arc<Inner>,
+    connection: Arc<Connection>,
 }
 
 /// Starts an agent's process in a process group of its own, with `SESSIOND_SPAWN_ID` in its
-/// environment and so in that of everything it starts.
+/// environment and so in that of everything it starts. Dropping the receiver kills it.
 ///
 /// # Errors
 /// When the directory is not usable or the program can't be started.
@@ -118,19 +126,8 @@ pub fn spawn(
     spawn_id: String,
     limits: &HostLimits,
 ) -> Result<(Agent, mpsc::Receiver<Incoming>), AgentError> {
-    let _ = (spec, cwd);
-    let (_tx, rx) = mpsc::channel(limits.queue.max(1));
-    let process = ProcessId {
-        pid: 0,
-        started: 0,
-        spawn_id,
-    };
-    Ok((
-        Agent {
-            inner: Arc::new(Inner { process }),
-        },
-        rx,
-    ))
+    let (connection, incoming) = child::start(spec, cwd, spawn_id, limits)?;
+    Ok((Agent { connection }, incoming))
 }
 
 /// [`spawn`] and [`Agent::initialize`] in one.
@@ -152,15 +149,36 @@ impl Agent {
     /// Its process.
     #[must_use]
     pub fn process(&self) -> &ProcessId {
-        &self.inner.process
+        &self.connection.process
     }
 
-    /// The first request to any agent.
+    /// The first request to any agent. We offer neither files nor terminals: no agent needs
+    /// them, and some break with them.
     ///
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn initialize(&self) -> Result<Capabilities, AgentError> {
-        Err(AgentError::Gone { method: "initialize" })
+        let params = json!({
+            "protocolVersion": 1,
+            "clientCapabilities": {
+                "fs": {"readTextFile": false, "writeTextFile": false},
+                "terminal": false,
+                // Codex then says that a turn failed in a field of its answer, instead of
+                // ending it well with the error as the agent's text.
+                "_meta": {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
+            },
+            "clientInfo": {
+                "name": "sessiond",
+                "title": "sessiond",
+                "version": env!("CARGO_PKG_VERSION"),
+            },
+        });
+        let answer = self.connection.call("initialize", params).await?;
+        let capabilities = Capabilities::from_initialize(&answer);
+        self.connection
+            .can_close
+            .store(capabilities.close, std::sync::atomic::Ordering::Relaxed);
+        Ok(capabilities)
     }
 
     /// A fresh session.
@@ -168,8 +186,15 @@ impl Agent {
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn new_session(&self, cwd: &Path) -> Result<Opened, AgentError> {
-        let _ = cwd;
-        Err(AgentError::Gone { method: "session/new" })
+        const METHOD: &str = "session/new";
+        child::check_directory(cwd)?;
+        let params = json!({"cwd": cwd.to_string_lossy(), "mcpServers": []});
+        let answer = self.connection.call(METHOD, params).await?;
+        let id = answer["sessionId"].as_str().ok_or(AgentError::Answer {
+            method: METHOD,
+            missing: "sessionId",
+        })?;
+        Ok(self.opened(id, &answer))
     }
 
     /// Goes on with a session that the agent kept, without a replay.
@@ -177,57 +202,128 @@ impl Agent {
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn resume_session(&self, id: &str, cwd: &Path) -> Result<Opened, AgentError> {
-        let _ = (id, cwd);
-        Err(AgentError::Gone { method: "session/resume" })
+        let answer = self.reopen("session/resume", id, cwd).await?;
+        Ok(self.opened(id, &answer))
     }
 
-    /// Goes on with a session that the agent kept; it replays it as updates that are marked
-    /// as such.
+    /// Goes on with a session that the agent kept. It replays it: every update of that
+    /// session until its next prompt is marked `replay`, and this returns once the replay
+    /// has fallen quiet. Replayed updates that a slow reader has no room for are dropped.
     ///
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn load_session(&self, id: &str, cwd: &Path) -> Result<Opened, AgentError> {
-        let _ = (id, cwd);
-        Err(AgentError::Gone { method: "session/load" })
+        let _reading = self.connection.keep_reading();
+        self.connection.replay_begins(id);
+        let answer = self.reopen("session/load", id, cwd).await;
+        if answer.is_err() {
+            self.connection.replay_ends(id);
+        }
+        let answer = answer?;
+        self.connection
+            .replay_quiet(id, REPLAY_QUIET, REPLAY_LONGEST)
+            .await;
+        Ok(self.opened(id, &answer))
     }
 
-    /// Sets the mode.
+    async fn reopen(
+        &self,
+        method: &'static str,
+        id: &str,
+        cwd: &Path,
+    ) -> Result<Value, AgentError> {
+        child::check_directory(cwd)?;
+        let params = json!({"sessionId": id, "cwd": cwd.to_string_lossy(), "mcpServers": []});
+        self.connection.call(method, params).await
+    }
+
+    fn opened(&self, id: &str, answer: &Value) -> Opened {
+        self.connection
+            .remember_options(id, &answer["configOptions"]);
+        Opened {
+            session_id: id.to_owned(),
+            profile: ProfileUpdate::from_session(answer),
+        }
+    }
+
+    /// Sets the mode. Agents forget it: set it again after every load and resume.
     ///
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn set_mode(&self, session: &str, mode: &str) -> Result<(), AgentError> {
-        let _ = (session, mode);
-        Ok(())
+        let params = json!({"sessionId": session, "modeId": mode});
+        let answer = self.connection.call("session/set_mode", params).await;
+        match (answer, self.option_id(session, "mode")) {
+            (Err(error), Some(option)) if is_unknown_method(&error) => {
+                self.set_option(session, &option, mode).await
+            }
+            (answer, _) => answer.map(drop),
+        }
     }
 
-    /// Sets the model.
+    /// Sets the model: through the agent's config option when it has one, else by
+    /// `session/set_model`.
     ///
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn set_model(&self, session: &str, model: &str) -> Result<(), AgentError> {
-        let _ = (session, model);
+        if let Some(option) = self.option_id(session, "model") {
+            match self.set_option(session, &option, model).await {
+                Err(error) if is_unknown_method(&error) => {}
+                done => return done,
+            }
+        }
+        let params = json!({"sessionId": session, "modelId": model});
+        let answer = self.connection.call("session/set_model", params).await;
+        answer.map(drop)
+    }
+
+    fn option_id(&self, session: &str, category: &str) -> Option<String> {
+        let options = self.connection.options_of(session);
+        config_option(&options, category)?["id"]
+            .as_str()
+            .map(str::to_owned)
+    }
+
+    async fn set_option(&self, session: &str, option: &str, value: &str) -> Result<(), AgentError> {
+        let params = json!({"sessionId": session, "configId": option, "value": value});
+        let method = "session/set_config_option";
+        let answer = self.connection.call(method, params).await?;
+        self.connection
+            .remember_options(session, &answer["configOptions"]);
         Ok(())
     }
 
-    /// Sends a prompt. Its result arrives, in order, as [`Incoming::PromptDone`].
+    /// Sends a prompt. Its result arrives, in order, as [`Incoming::PromptDone`]. Never send
+    /// a second one to a busy session: seven agents, five behaviours.
     ///
     /// # Errors
     /// When the agent is gone.
     pub async fn prompt(&self, session: &str, blocks: Vec<PromptBlock>) -> Result<(), AgentError> {
-        let _ = (session, blocks);
-        Ok(())
+        let blocks: Vec<Value> = blocks.iter().map(PromptBlock::to_json).collect();
+        self.connection.replay_ends(session);
+        self.connection
+            .prompt(&json!({"sessionId": session, "prompt": blocks}))
+            .await
     }
 
-    /// Asks the agent to stop the running prompt, which then ends with `cancelled`.
+    /// Asks the agent to stop the running prompt, which then ends with `cancelled`. Its open
+    /// permission requests are answered as cancelled, as the protocol demands.
     ///
     /// # Errors
     /// When the agent is gone.
     pub async fn cancel(&self, session: &str) -> Result<(), AgentError> {
-        let _ = session;
+        let params = json!({"sessionId": session});
+        self.connection.notify("session/cancel", &params).await?;
+        for request in self.connection.requests_of(session) {
+            self.answer_permission(&request, PermissionAnswer::Cancelled)
+                .await?;
+        }
         Ok(())
     }
 
-    /// Answers a permission request.
+    /// Answers a permission request. A second answer to the same request is an error, unless
+    /// it is [`PermissionAnswer::Cancelled`].
     ///
     /// # Errors
     /// When the agent is gone, or waits for no such answer.
@@ -236,24 +332,74 @@ impl Agent {
         request: &RequestId,
         outcome: PermissionAnswer,
     ) -> Result<(), AgentError> {
-        let _ = (request, outcome);
-        Ok(())
+        if !self.connection.take_request(request) {
+            return match outcome {
+                PermissionAnswer::Cancelled => Ok(()),
+                PermissionAnswer::Selected(_) => Err(AgentError::NoSuchRequest {
+                    request: request.to_string(),
+                }),
+            };
+        }
+        let outcome = match outcome {
+            PermissionAnswer::Selected(option) => {
+                json!({"outcome": "selected", "optionId": option})
+            }
+            PermissionAnswer::Cancelled => json!({"outcome": "cancelled"}),
+        };
+        self.connection
+            .answer(request, &json!({"outcome": outcome}))
+            .await
     }
 
     /// Lets the agent free a session, when it can; its state on disk stays.
     pub async fn close_session(&self, id: &str) {
-        let _ = id;
+        if !self
+            .connection
+            .can_close
+            .load(std::sync::atomic::Ordering::Relaxed)
+        {
+            return;
+        }
+        let call = self
+            .connection
+            .call("session/close", json!({"sessionId": id}));
+        match tokio::time::timeout(CLOSE_TIMEOUT, call).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the agent did not close its session"),
+            Err(_) => tracing::debug!("the agent took too long to close its session"),
+        }
     }
 
     /// SIGTERM to the whole process group.
-    pub fn terminate(&self) {}
+    pub fn terminate(&self) {
+        self.process().signal_group(Signal::TERM);
+    }
 
-    /// SIGKILL to the whole process group and to everything else that it started.
-    pub fn kill(&self) {}
+    /// SIGKILL to the whole process group, and to everything with our spawn id that left it.
+    pub fn kill(&self) {
+        let (_, left) = self.process().kill_all();
+        if !left.is_empty() {
+            tracing::warn!(pids = ?left, "processes of the agent did not go");
+        }
+    }
 
     /// Waits until no process of the group, and none with our spawn id, is left.
     pub async fn group_gone(&self, timeout: Duration) -> bool {
-        let _ = timeout;
-        true
+        let until = tokio::time::Instant::now() + timeout;
+        loop {
+            let process = self.process().clone();
+            let look = tokio::task::spawn_blocking(move || process.members().is_empty());
+            if look.await.unwrap_or(false) {
+                return true;
+            }
+            if tokio::time::Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
+}
+
+fn is_unknown_method(error: &AgentError) -> bool {
+    error.rpc().is_some_and(|e| e.code == METHOD_NOT_FOUND)
 }

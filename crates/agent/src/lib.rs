@@ -5,6 +5,8 @@
 //! [`Incoming`] to a [`Translator`], and commits the [`Effect`]s.
 
 mod catalogue;
+mod child;
+mod connection;
 mod demo;
 mod error;
 mod host;
@@ -12,6 +14,7 @@ mod process;
 mod profile;
 mod prompt;
 mod reader;
+mod usage;
 mod wire;
 
 pub mod translate;
@@ -19,7 +22,9 @@ pub mod translate;
 pub use catalogue::{AgentOverride, AgentSpec, Availability, Catalogue};
 pub use demo::run_demo_agent;
 pub use error::AgentError;
-pub use host::{Agent, HostLimits, Incoming, Opened, PermissionAnswer, PromptResult, connect, spawn};
+pub use host::{
+    Agent, HostLimits, Incoming, Opened, PermissionAnswer, PromptResult, connect, spawn,
+};
 pub use process::{ProcessId, Reaped, reap_orphan};
 pub use profile::{Capabilities, ProfileUpdate};
 pub use prompt::PromptBlock;

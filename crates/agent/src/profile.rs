@@ -47,7 +47,10 @@ pub struct ProfileUpdate {
 }
 
 fn present(value: &Value, key: &str) -> bool {
-    !matches!(value.get(key), None | Some(Value::Null | Value::Bool(false)))
+    !matches!(
+        value.get(key),
+        None | Some(Value::Null | Value::Bool(false))
+    )
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {

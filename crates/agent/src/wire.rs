@@ -130,3 +130,93 @@ pub(crate) fn success(id: &RequestId, result: &Value) -> Vec<u8> {
 pub(crate) fn failure(id: &RequestId, code: i64, message: &str) -> Vec<u8> {
     line(&json!({"jsonrpc": "2.0", "id": id.0, "error": {"code": code, "message": message}}))
 }
+
+/// Parses a line. JavaScript programs that cut a text in the middle of a character write
+/// half of it as a lone `\uD83D`, which JSON allows and Rust's strings can't hold: it
+/// becomes the replacement character, so that the rest of the line is not lost.
+pub(crate) fn parse(line: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(line).or_else(|error| {
+        let text = String::from_utf8_lossy(line);
+        let mended = mend_surrogates(&text);
+        serde_json::from_str(&mended).map_err(|_| error)
+    })
+}
+
+/// Replaces the `\uXXXX` escapes of surrogates that have no partner.
+fn mend_surrogates(text: &str) -> String {
+    let unit = |at: usize| -> Option<u16> {
+        let hex = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(hex, 16).ok()
+    };
+    let mut mended = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        let escape = at + found;
+        mended.push_str(&text[at..escape]);
+        let (keep, length) = match (unit(escape), unit(escape + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (true, 12),
+            (Some(0xD800..=0xDFFF), _) => (false, 6),
+            (Some(_), _) => (true, 6),
+            // `\n`, `\\`, …: two bytes, of which the second is ASCII in valid JSON.
+            (None, _) => (true, 2),
+        };
+        let end = (escape + length).min(text.len());
+        match text.get(escape..end) {
+            Some(escaped) if keep => mended.push_str(escaped),
+            Some(_) => mended.push_str("\\ufffd"),
+            None => return text.to_owned(),
+        }
+        at = end;
+    }
+    mended.push_str(&text[at..]);
+    mended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_character_does_not_lose_the_line() {
+        let value = parse(br#"{"a":"x\ud83d","b":"\ud83d\ude00 \\ud83d \udc00\n"}"#).unwrap();
+        assert_eq!(value["a"], "x\u{fffd}");
+        assert_eq!(value["b"], "\u{1f600} \\ud83d \u{fffd}\n");
+        assert!(parse(b"Debugger listening on ws://").is_err());
+    }
+
+    #[test]
+    fn messages_are_sorted_by_direction_and_id() {
+        let sort = |text: &str| Message::sort(serde_json::from_str(text).unwrap());
+        assert!(matches!(
+            sort(r#"{"id":0,"method":"session/request_permission","params":{}}"#),
+            Message::Request {
+                id: RequestId(Value::Number(_)),
+                ..
+            }
+        ));
+        assert!(matches!(
+            sort(r#"{"id":"9f-uuid","method":"fs/read_text_file"}"#),
+            Message::Request {
+                id: RequestId(Value::String(_)),
+                params: Value::Null,
+                ..
+            }
+        ));
+        assert!(matches!(
+            sort(r#"{"id":0,"result":null}"#),
+            Message::Response { result: Ok(_), .. }
+        ));
+        assert!(matches!(
+            sort(r#"{"id":3,"error":{"code":400,"message":"bad"}}"#),
+            Message::Response {
+                result: Err(RpcError { code: 400, .. }),
+                ..
+            }
+        ));
+        assert!(matches!(
+            sort(r#"{"method":"x","id":null}"#),
+            Message::Notification { .. }
+        ));
+        assert!(matches!(sort("[1]"), Message::Strange(_)));
+    }
+}

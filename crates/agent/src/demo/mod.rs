@@ -4,6 +4,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// Variable that names the directory where the demo agent keeps its sessions.
+pub(crate) const HOME: &str = "SESSIOND_DEMO_HOME";
+
 /// Serves the demo agent over stdio until the input ends.
 ///
 /// # Errors
