@@ -1,114 +1,395 @@
-use std::collections::BTreeMap;
+//! The handle that the HTTP rooms hold, and what it owns.
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sessiond_agent::Catalogue;
+use parking_lot::Mutex;
+use sessiond_agent::{Availability, Catalogue, HostLimits};
 use sessiond_model::{
-    AgentBinding, Clock, FileDiff, IdGen, MessageDoc, MessageId, Part, PartId, Permission,
-    PermissionId, PermissionReply, Project, ProjectId, Question, QuestionId, Session, SessionId,
-    Status, Todo, Turn, TurnId, Usage,
+    AgentBinding, AgentProfile, Change, Clock, Commit, FileDiff, IdGen, IdStamp, Project,
+    ProjectId, Require, SessionId, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
-    AskQuery, EventPage, EventQuery, MessagePage, MessageQuery, SessionPage, SessionQuery, Store,
-    TurnQuery,
+    CommitFuture, EntityKind, EventPage, EventQuery, Store, StoreError, TurnQuery,
 };
+use tokio_util::task::TaskTracker;
 
+use crate::actor::Command;
+use crate::live::{Live, Registry};
+use crate::workspace::{self, Workspaces};
 use crate::{
-    AbortOptions, Accepted, AgentStatus, Created, EngineConfig, EngineError, EngineHealth, Hub,
-    NewSession, PromptInput, SessionUpdate, SubscribeOptions, Subscription, Workspace,
+    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, SubscribeOptions, Subscription,
+    Workspace,
 };
 
-type Result<T> = std::result::Result<T, EngineError>;
+pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
 /// The core session manager; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Engine;
+pub struct Engine(pub(crate) Arc<Inner>);
 
-#[expect(unused_variables, clippy::todo, reason = "signatures first")]
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdGen>,
+    pub(crate) config: EngineConfig,
+    pub(crate) host: HostLimits,
+    pub(crate) live: Registry,
+    pub(crate) workspaces: Workspaces,
+    /// Projects as last stored, so that a new session writes its project only when it is news.
+    pub(crate) projects: Mutex<HashMap<ProjectId, Project>>,
+    /// What agents said of themselves.
+    pub(crate) profiles: Mutex<BTreeMap<String, AgentProfile>>,
+    pub(crate) actors: TaskTracker,
+    pub(crate) agents: AtomicUsize,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Inner {
+    /// Submits a commit; it takes its place in the order of writes now.
+    pub(crate) fn submit(
+        &self,
+        session: &SessionId,
+        require: Vec<Require>,
+        changes: Vec<Change>,
+    ) -> CommitFuture {
+        self.store.commit(Commit {
+            session_id: session.clone(),
+            fence: self.store.epoch(),
+            at: self.clock.now(),
+            require,
+            changes,
+        })
+    }
+
+    pub(crate) async fn live(&self, id: &SessionId) -> Result<Arc<Live>> {
+        self.live.get(&*self.store, id).await
+    }
+
+    pub(crate) fn refuse_when_stopping(&self) -> Result<()> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(EngineError::Unavailable {
+                reason: "sessiond is shutting down".into(),
+                retry_after: Duration::from_secs(5),
+            });
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Starts the engine on an open store: ends what a crash left unfinished, reaps agents
     /// that outlived it, and goes on with the queue. `hub` must be the store's feed.
-    pub async fn start(store: Arc<dyn Store>, hub: Arc<Hub>, catalogue: Catalogue, clock: Arc<dyn Clock>, ids: Arc<dyn IdGen>, config: EngineConfig) -> Result<Self> { todo!() }
-    /// Refuses new prompts, interrupts running turns, ends all agents. Returns within `deadline`.
-    pub async fn shutdown(&self, deadline: Duration) { todo!() }
+    ///
+    /// # Errors
+    /// When the store can't be read or written.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+        catalogue: Catalogue,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdGen>,
+        config: EngineConfig,
+    ) -> Result<Self> {
+        let profiles = store
+            .profiles()
+            .await?
+            .into_iter()
+            .map(|p| (p.name.clone(), p))
+            .collect();
+        let engine = Self(Arc::new(Inner {
+            store,
+            hub,
+            catalogue,
+            clock,
+            ids,
+            config,
+            host: HostLimits::default(),
+            live: Registry::default(),
+            workspaces: Workspaces::default(),
+            projects: Mutex::new(HashMap::new()),
+            profiles: Mutex::new(profiles),
+            actors: TaskTracker::new(),
+            agents: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        }));
+        crate::recovery::recover(&engine.0).await?;
+        Ok(engine)
+    }
+
+    /// Refuses new prompts, interrupts running turns, ends all agents. Turns in the queue
+    /// stay there for the next start. Returns within `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.0.stopping.store(true, Ordering::SeqCst);
+        for live in self.0.live.all() {
+            if let Some(mailbox) = live.mailbox() {
+                // A full mailbox of an actor that is about to look at the flag anyway.
+                let _ = mailbox.try_send(Command::Stop);
+            }
+        }
+        self.0.actors.close();
+        if tokio::time::timeout(deadline, self.0.actors.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some sessions did not stop in time; the next start will end their turns"
+            );
+        }
+    }
+
     /// The configuration.
-    #[must_use] pub fn config(&self) -> &EngineConfig { todo!() }
+    #[must_use]
+    pub fn config(&self) -> &EngineConfig {
+        &self.0.config
+    }
+
     /// The clock.
-    #[must_use] pub fn clock(&self) -> &dyn Clock { todo!() }
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
     /// How the engine is.
-    pub async fn health(&self) -> Result<EngineHealth> { todo!() }
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    pub async fn health(&self) -> Result<EngineHealth> {
+        Ok(EngineHealth {
+            store: self.0.store.health().await?,
+            live_sessions: self.0.live.len(),
+            agents: self.0.agents.load(Ordering::Relaxed),
+            subscribers: self.0.hub.subscribers(),
+            stopping: self.0.stopping.load(Ordering::Relaxed),
+        })
+    }
 
-    /// Resolves a directory as a client named it (relative to the default one) to its project. `None` means the default one.
-    pub async fn workspace(&self, directory: Option<&str>) -> Result<Arc<Workspace>> { todo!() }
+    /// Resolves a directory as a client named it (relative to the default one) to its
+    /// project. `None` means the default one.
+    ///
+    /// # Errors
+    /// When it can't be a path.
+    pub async fn workspace(&self, directory: Option<&str>) -> Result<Arc<Workspace>> {
+        let base = &self.0.config.default_directory;
+        let directory = workspace::normalise(directory.unwrap_or(""), base)?;
+        Ok(self
+            .0
+            .workspaces
+            .resolve(directory, self.0.clock.now())
+            .await)
+    }
+
     /// Known projects (those with sessions) by id.
-    pub async fn projects(&self) -> Result<Vec<Project>> { todo!() }
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn projects(&self) -> Result<Vec<Project>> {
+        Ok(self.0.store.projects().await?)
+    }
+
     /// One project.
-    pub async fn project(&self, id: &ProjectId) -> Result<Project> { todo!() }
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn project(&self, id: &ProjectId) -> Result<Project> {
+        self.0
+            .store
+            .project(id)
+            .await?
+            .ok_or_else(|| EngineError::not_found(EntityKind::Project, id))
+    }
 
-    /// Creates a session.
-    pub async fn create_session(&self, new: NewSession) -> Result<Created> { todo!() }
-    /// A session that is not in the trash.
-    pub async fn session(&self, id: &SessionId) -> Result<Session> { todo!() }
-    /// Sessions by filter.
-    pub async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage> { todo!() }
-    /// Status of all sessions that are not idle (busy or error), of one directory or all.
-    pub async fn statuses(&self, directory: Option<&str>) -> Result<BTreeMap<SessionId, Status>> { todo!() }
-    /// Updates a session.
-    pub async fn update_session(&self, id: &SessionId, update: SessionUpdate) -> Result<Arc<Session>> { todo!() }
-    /// Moves a session and its descendants to the trash, ending running turns first. Answers all ids, children first.
-    pub async fn delete_session(&self, id: &SessionId) -> Result<Vec<SessionId>> { todo!() }
-    /// Takes a session (not its children) out of the trash.
-    pub async fn restore_session(&self, id: &SessionId) -> Result<Arc<Session>> { todo!() }
-    /// Child sessions, oldest first.
-    pub async fn children(&self, id: &SessionId) -> Result<Vec<Session>> { todo!() }
-
-    /// A page of the transcript. Open parts carry their live content.
-    pub async fn messages(&self, id: &SessionId, query: &MessageQuery) -> Result<MessagePage> { todo!() }
-    /// One message.
-    pub async fn message(&self, id: &SessionId, message: &MessageId) -> Result<MessageDoc> { todo!() }
-    /// Removes a message (idempotent); busy sessions refuse.
-    pub async fn delete_message(&self, id: &SessionId, message: &MessageId) -> Result<()> { todo!() }
-    /// Inserts or replaces a part of an existing message.
-    pub async fn put_part(&self, part: Part) -> Result<Part> { todo!() }
-    /// Removes a part (idempotent).
-    pub async fn delete_part(&self, id: &SessionId, message: &MessageId, part: &PartId) -> Result<()> { todo!() }
-
-    /// Accepts a prompt: durable when this returns.
-    pub async fn prompt(&self, id: &SessionId, input: PromptInput) -> Result<Accepted> { todo!() }
-    /// Waits until the turn has ended or `timeout` has passed; answers it as it is then.
-    pub async fn wait_turn(&self, turn: &TurnId, timeout: Option<Duration>) -> Result<Turn> { todo!() }
     /// A turn of a session.
-    pub async fn turn(&self, id: &SessionId, turn: &TurnId) -> Result<Turn> { todo!() }
-    /// Turns of a session, oldest first.
-    pub async fn turns(&self, id: &SessionId, query: &TurnQuery) -> Result<Vec<Turn>> { todo!() }
-    /// Stops the session's work; returns when it has stopped. `false`: nothing ran.
-    pub async fn abort(&self, id: &SessionId, options: AbortOptions) -> Result<bool> { todo!() }
+    ///
+    /// # Errors
+    /// `NotFound`, also for a turn of another session.
+    pub async fn turn(&self, id: &SessionId, turn: &TurnId) -> Result<Turn> {
+        self.0
+            .store
+            .turn(turn)
+            .await?
+            .filter(|t| t.session_id == *id)
+            .ok_or_else(|| EngineError::not_found(EntityKind::Turn, turn))
+    }
 
-    /// Pending permission requests.
-    pub async fn permissions(&self, query: &AskQuery) -> Result<Vec<Permission>> { todo!() }
-    /// Answers a permission request; the first answer wins. Unknown: NotFound; ended before: Conflict.
-    pub async fn reply_permission(&self, id: &PermissionId, reply: PermissionReply, message: Option<String>) -> Result<Permission> { todo!() }
-    /// Pending questions.
-    pub async fn questions(&self, query: &AskQuery) -> Result<Vec<Question>> { todo!() }
-    /// Answers a question.
-    pub async fn reply_question(&self, id: &QuestionId, answers: Vec<Vec<String>>) -> Result<Question> { todo!() }
-    /// Declines a question.
-    pub async fn reject_question(&self, id: &QuestionId) -> Result<Question> { todo!() }
+    /// The turn that a user message started, when there is one.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn turn_of_message(
+        &self,
+        id: &SessionId,
+        message: &sessiond_model::MessageId,
+    ) -> Result<Option<Turn>> {
+        Ok(self.0.store.turn_of_message(id, message).await?)
+    }
+
+    /// Turns of a session, oldest first.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn turns(&self, id: &SessionId, query: &TurnQuery) -> Result<Vec<Turn>> {
+        self.session(id).await?;
+        Ok(self.0.store.turns(id, query).await?)
+    }
+
+    /// Waits until the turn has ended or `timeout` has passed; answers it as it is then.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable` when the engine stops meanwhile.
+    pub async fn wait_turn(&self, turn: &TurnId, timeout: Option<Duration>) -> Result<Turn> {
+        let read = || async {
+            self.0
+                .store
+                .turn(turn)
+                .await?
+                .ok_or_else(|| EngineError::not_found(EntityKind::Turn, turn))
+        };
+        let mut now = read().await?;
+        if now.state.is_terminal() {
+            return Ok(now);
+        }
+        let Ok(live) = self.0.live(&now.session_id).await else {
+            return read().await;
+        };
+        let mut changes = live.turns.subscribe();
+        let deadline = timeout.map(|t| tokio::time::Instant::now() + t);
+        loop {
+            // Subscribed before this look, so a change in between wakes us at once.
+            now = read().await?;
+            if now.state.is_terminal() || deadline.is_some_and(|d| tokio::time::Instant::now() >= d)
+            {
+                return Ok(now);
+            }
+            let changed = async {
+                let _ = changes.changed().await;
+            };
+            match deadline {
+                Some(d) => drop(tokio::time::timeout_at(d, changed).await),
+                None => changed.await,
+            }
+            self.0.refuse_when_stopping().or_else(|e| {
+                // A turn that ended in the shutdown is still answered.
+                if live.mailbox().is_some() {
+                    Ok(())
+                } else {
+                    Err(e)
+                }
+            })?;
+        }
+    }
 
     /// The todo list.
-    pub async fn todos(&self, id: &SessionId) -> Result<Vec<Todo>> { todo!() }
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn todos(&self, id: &SessionId) -> Result<Vec<Todo>> {
+        self.session(id).await?;
+        Ok(self.0.store.todos(id).await?)
+    }
+
     /// The agent binding.
-    pub async fn binding(&self, id: &SessionId) -> Result<Option<AgentBinding>> { todo!() }
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn binding(&self, id: &SessionId) -> Result<Option<AgentBinding>> {
+        self.session(id).await?;
+        Ok(self.0.store.binding(id).await?)
+    }
+
     /// The usage ledger.
-    pub async fn usage(&self, id: &SessionId) -> Result<Vec<Usage>> { todo!() }
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn usage(&self, id: &SessionId) -> Result<Vec<Usage>> {
+        self.session(id).await?;
+        Ok(self.0.store.usage(id).await?)
+    }
+
     /// The file changes of a turn, as the agent reported them.
-    pub async fn file_changes(&self, turn: &TurnId) -> Result<Vec<FileDiff>> { todo!() }
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn file_changes(&self, turn: &TurnId) -> Result<Vec<FileDiff>> {
+        Ok(self.0.store.file_changes(turn).await?)
+    }
 
     /// A page of the event log.
-    pub async fn events(&self, query: &EventQuery) -> Result<EventPage> { todo!() }
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn events(&self, query: &EventQuery) -> Result<EventPage> {
+        Ok(self.0.store.events(query).await?)
+    }
+
     /// Subscribes to events.
-    pub async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> { todo!() }
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        Ok(Subscription::open(self.0.store.clone(), self.0.hub.clone(), options).await?)
+    }
 
     /// The coding agents of the catalogue, the default one first.
-    pub async fn agents(&self) -> Result<Vec<AgentStatus>> { todo!() }
+    ///
+    /// # Errors
+    /// None so far; the catalogue is in memory.
+    #[expect(
+        clippy::unused_async,
+        reason = "part of an async interface; a node may ask others later"
+    )]
+    pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
+        let default = self.default_agent();
+        let profiles = self.0.profiles.lock();
+        let mut agents: Vec<_> = self
+            .0
+            .catalogue
+            .iter()
+            .map(|spec| {
+                let availability = self.0.catalogue.availability(&spec.name);
+                let command = std::iter::once(&spec.command).chain(&spec.args);
+                AgentStatus {
+                    name: spec.name.clone(),
+                    title: spec.title.clone(),
+                    command: command.map(String::as_str).collect::<Vec<_>>().join(" "),
+                    available: matches!(availability, Availability::Ready { .. }),
+                    reason: match availability {
+                        Availability::Ready { .. } => None,
+                        Availability::Missing { reason } => Some(reason),
+                    },
+                    is_default: spec.name == default,
+                    default_mode: spec.default_mode.clone(),
+                    default_model: spec.default_model.clone(),
+                    profile: profiles.get(&spec.name).cloned(),
+                }
+            })
+            .collect();
+        agents.sort_by_key(|a| !a.is_default);
+        Ok(agents)
+    }
+
+    /// The name of the agent that serves prompts which name none.
+    #[must_use]
+    pub fn default_agent(&self) -> String {
+        self.0.default_agent()
+    }
+}
+
+impl Inner {
+    pub(crate) fn default_agent(&self) -> String {
+        self.config
+            .default_agent
+            .clone()
+            .unwrap_or_else(|| self.catalogue.default_agent().name.clone())
+    }
+}
+
+/// Whether trying the same commit again may work.
+pub(crate) fn is_transient(e: &StoreError) -> bool {
+    matches!(e, StoreError::Unavailable { .. })
 }

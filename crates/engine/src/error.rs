@@ -59,11 +59,17 @@ pub enum EngineError {
 
 impl EngineError {
     pub(crate) fn not_found(kind: EntityKind, id: impl ToString) -> Self {
-        Self::NotFound { kind, id: id.to_string() }
+        Self::NotFound {
+            kind,
+            id: id.to_string(),
+        }
     }
 
     pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), reason: reason.into() }
+        Self::Invalid {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -71,9 +77,17 @@ impl From<StoreError> for EngineError {
     fn from(e: StoreError) -> Self {
         match e {
             StoreError::NotFound { kind, id } => Self::NotFound { kind, id },
-            StoreError::Conflict { kind, id, owner, reason } => {
-                Self::Conflict { kind, id, owner, reason: reason.into() }
-            }
+            StoreError::Conflict {
+                kind,
+                id,
+                owner,
+                reason,
+            } => Self::Conflict {
+                kind,
+                id,
+                owner,
+                reason: reason.into(),
+            },
             StoreError::Precondition(Require::Revision(expected)) => Self::Changed { expected },
             StoreError::Precondition(Require::MessagePresent(id)) => {
                 Self::not_found(EntityKind::Message, id)
@@ -90,9 +104,12 @@ impl From<StoreError> for EngineError {
                 owner: None,
                 reason: "the session is in the trash".into(),
             },
-            e @ (StoreError::Unavailable { .. } | StoreError::Fenced { .. } | StoreError::Locked { .. }) => {
-                Self::Unavailable { reason: e.to_string(), retry_after: Duration::from_secs(1) }
-            }
+            e @ (StoreError::Unavailable { .. }
+            | StoreError::Fenced { .. }
+            | StoreError::Locked { .. }) => Self::Unavailable {
+                reason: e.to_string(),
+                retry_after: Duration::from_secs(1),
+            },
             e => Self::Internal(e.to_string()),
         }
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sessiond_model::{Event, EventBody, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId};
+use sessiond_model::{
+    Event, EventBody, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId,
+};
 use sessiond_store::Feed;
 use tokio::sync::broadcast;
 
@@ -69,7 +71,10 @@ pub struct Item {
 
 impl Item {
     pub(crate) fn new(signal: Signal) -> Self {
-        Self { signal, rendered: [const { OnceLock::new() }; 3] }
+        Self {
+            signal,
+            rendered: [const { OnceLock::new() }; 3],
+        }
     }
 
     /// The signal.
@@ -80,7 +85,9 @@ impl Item {
 
     /// The bytes of this signal on a surface, made by `render` at the first call.
     pub fn rendered(&self, view: View, render: impl FnOnce(&Signal) -> Bytes) -> Bytes {
-        self.rendered[view as usize].get_or_init(|| render(&self.signal)).clone()
+        self.rendered[view as usize]
+            .get_or_init(|| render(&self.signal))
+            .clone()
     }
 }
 
@@ -101,7 +108,9 @@ pub(crate) struct OpenPart {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("subscribers", &self.ring.receiver_count()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("subscribers", &self.ring.receiver_count())
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +124,10 @@ impl Hub {
     /// A hub without subscribers.
     #[must_use]
     pub fn new() -> Self {
-        Self { ring: broadcast::Sender::new(RING), open: Mutex::new(HashMap::new()) }
+        Self {
+            ring: broadcast::Sender::new(RING),
+            open: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Number of subscribers.
@@ -130,7 +142,14 @@ impl Hub {
 
     /// A part has been opened (its creation is durable).
     pub(crate) fn open_part(&self, part: Part, directory: Arc<str>, project_id: ProjectId) {
-        self.open.lock().insert(part.id.clone(), OpenPart { part, directory, project_id });
+        self.open.lock().insert(
+            part.id.clone(),
+            OpenPart {
+                part,
+                directory,
+                project_id,
+            },
+        );
     }
 
     /// A part has been closed (its final content is durable).
@@ -167,7 +186,10 @@ impl Hub {
     /// Whether any part is open now.
     #[must_use]
     pub fn has_open_parts(&self, session: &SessionId) -> bool {
-        self.open.lock().values().any(|o| o.part.session_id == *session)
+        self.open
+            .lock()
+            .values()
+            .any(|o| o.part.session_id == *session)
     }
 }
 
@@ -229,28 +251,42 @@ fn weight(event: &Event) -> usize {
             PartBody::Opaque { raw } => raw.len(),
             PartBody::Tool(tool) => match &tool.state {
                 ToolState::Pending { input, .. } => map_weight(input),
-                ToolState::Running { input, metadata, .. } => {
-                    map_weight(input) + metadata.as_ref().map_or(0, map_weight)
-                }
-                ToolState::Completed { input, output, metadata, .. } => {
-                    map_weight(input) + output.len() + map_weight(metadata)
-                }
-                ToolState::Error { input, error, metadata, .. } => {
-                    map_weight(input) + error.len() + metadata.as_ref().map_or(0, map_weight)
-                }
+                ToolState::Running {
+                    input, metadata, ..
+                } => map_weight(input) + metadata.as_ref().map_or(0, map_weight),
+                ToolState::Completed {
+                    input,
+                    output,
+                    metadata,
+                    ..
+                } => map_weight(input) + output.len() + map_weight(metadata),
+                ToolState::Error {
+                    input,
+                    error,
+                    metadata,
+                    ..
+                } => map_weight(input) + error.len() + metadata.as_ref().map_or(0, map_weight),
             },
             _ => 0,
         },
         EventBody::PermissionAsked(p) | EventBody::PermissionResolved(p) => map_weight(&p.metadata),
-        EventBody::SessionCreated(s) | EventBody::SessionUpdated(s) | EventBody::SessionDeleted(s) => {
+        EventBody::SessionCreated(s)
+        | EventBody::SessionUpdated(s)
+        | EventBody::SessionDeleted(s) => {
             s.metadata.as_ref().map_or(0, map_weight)
-                + s.revert.as_ref().and_then(|r| r.diff.as_ref()).map_or(0, String::len)
+                + s.revert
+                    .as_ref()
+                    .and_then(|r| r.diff.as_ref())
+                    .map_or(0, String::len)
         }
         EventBody::MessageUpdated(m) => match &m.info {
             sessiond_model::MessageInfo::User(u) => {
                 u.system.as_ref().map_or(0, String::len)
                     + u.summary.as_ref().map_or(0, |s| {
-                        s.diffs.iter().map(|d| d.patch.as_ref().map_or(64, String::len)).sum()
+                        s.diffs
+                            .iter()
+                            .map(|d| d.patch.as_ref().map_or(64, String::len))
+                            .sum()
                     })
             }
             sessiond_model::MessageInfo::Assistant(_) => 0,

@@ -4,10 +4,21 @@
 //! one actor per session with open turns, a durable queue, the event hub, and the recovery
 //! after a crash. It knows neither HTTP nor SQL.
 
+mod actor;
+mod asks;
+mod bind;
+mod blocks;
+mod context;
 mod engine;
 mod error;
 mod hub;
+mod live;
+mod messages;
+mod prompt;
+mod recovery;
+mod sessions;
 mod subscription;
+mod turn;
 mod types;
 mod workspace;
 

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use sessiond_model::{Event, EventBody, PartBody, PartId, Seq, SessionSeq, Status, StatusKind, Timestamp};
+use sessiond_model::{
+    Event, EventBody, PartBody, PartId, Seq, SessionSeq, Status, StatusKind, Timestamp,
+};
 use sessiond_store::{AskQuery, EventQuery, MessageQuery, Scope, SessionQuery, Store, StoreResult};
 use tokio::sync::broadcast;
 
@@ -81,7 +83,10 @@ pub struct Subscription {
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription").field("scope", &self.scope).field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("Subscription")
+            .field("scope", &self.scope)
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,10 +164,19 @@ impl Subscription {
     async fn replay(&mut self) -> StoreResult<()> {
         let page = self
             .store
-            .events(&EventQuery { after: self.cursor, until: None, scope: self.scope.clone(), limit: PAGE })
+            .events(&EventQuery {
+                after: self.cursor,
+                until: None,
+                scope: self.scope.clone(),
+                limit: PAGE,
+            })
             .await?;
         self.cursor = self.cursor.max(page.next);
-        self.queue.extend(page.events.into_iter().map(|e| Frame::Replayed(Arc::new(e))));
+        self.queue.extend(
+            page.events
+                .into_iter()
+                .map(|e| Frame::Replayed(Arc::new(e))),
+        );
         if !page.more {
             self.phase = Phase::State;
         }
@@ -180,7 +194,10 @@ impl Subscription {
         if !self.pending {
             return Ok(());
         }
-        let mut query = SessionQuery { status: Some(vec![StatusKind::Busy]), ..SessionQuery::default() };
+        let mut query = SessionQuery {
+            status: Some(vec![StatusKind::Busy]),
+            ..SessionQuery::default()
+        };
         let mut asks = AskQuery::default();
         match &self.scope {
             Scope::All => {}
@@ -191,7 +208,10 @@ impl Subscription {
             Scope::Session(id) => asks.session_id = Some(id.clone()),
         }
         let busy = self.store.sessions(&query).await?.sessions;
-        for session in busy.iter().filter(|s| self.in_scope(&s.directory, &s.id)) {
+        for session in &busy {
+            if !self.in_scope(&session.directory, &session.id) {
+                continue;
+            }
             self.push_state(session, EventBody::StatusChanged(session.status.clone()));
         }
         for open in self.hub.open_parts() {
@@ -236,11 +256,22 @@ impl Subscription {
         }
         let mut sessions = self.store.sessions(&query).await?.sessions;
         sessions.reverse();
-        for session in sessions.iter().filter(|s| self.in_scope(&s.directory, &s.id)) {
-            self.push_state(session, EventBody::SessionUpdated(Arc::new(session.clone())));
-            let query = MessageQuery { before: None, limit: Some(CATCH_UP_MESSAGES) };
+        for session in &sessions {
+            if !self.in_scope(&session.directory, &session.id) {
+                continue;
+            }
+            self.push_state(
+                session,
+                EventBody::SessionUpdated(Arc::new(session.clone())),
+            );
+            let query = MessageQuery {
+                before: None,
+                limit: Some(CATCH_UP_MESSAGES),
+            };
             for doc in self.store.messages(&session.id, &query).await?.messages {
-                let Some(message) = doc.message() else { continue };
+                let Some(message) = doc.message() else {
+                    continue;
+                };
                 if message.info.created() < since.plus_millis(-3_600_000) {
                     continue;
                 }
@@ -254,7 +285,10 @@ impl Subscription {
                 self.push_state(session, EventBody::TodosUpdated(Arc::new(todos)));
             }
             if session.status.kind != StatusKind::Busy {
-                let idle = Status { kind: session.status.kind, ..session.status.clone() };
+                let idle = Status {
+                    kind: session.status.kind,
+                    ..session.status.clone()
+                };
                 self.push_state(session, EventBody::StatusChanged(idle));
             }
         }
@@ -312,15 +346,23 @@ impl Subscription {
                         limit: 1,
                     })
                     .await?;
-                Ok(page.events.into_iter().next().map(|e| Frame::Replayed(Arc::new(e))))
+                Ok(page
+                    .events
+                    .into_iter()
+                    .next()
+                    .map(|e| Frame::Replayed(Arc::new(e))))
             }
         }
     }
 
     /// Whether an event shows an open part with less content than this reader was told.
     fn is_behind(&mut self, body: &EventBody) -> bool {
-        let EventBody::PartUpdated(part) = body else { return false };
-        let Some(known) = self.told.get(&part.id) else { return false };
+        let EventBody::PartUpdated(part) = body else {
+            return false;
+        };
+        let Some(known) = self.told.get(&part.id) else {
+            return false;
+        };
         if !part.body.is_open() {
             self.told.remove(&part.id);
             return false;

@@ -1,0 +1,239 @@
+//! One actor per session with open turns: it takes turns from the durable queue, one at a
+//! time, and keeps the agent's process between them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessiond_agent::{Incoming, Translator};
+use sessiond_model::{Change, PermissionId, PermissionReply, Turn, TurnState};
+use sessiond_store::{StoreError, TurnQuery};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bind::Slot;
+use crate::engine::Inner;
+use crate::live::Live;
+use crate::{AbortOptions, Engine, EngineError, QueuePolicy};
+
+/// Commands that may wait for an actor.
+const MAILBOX: usize = 64;
+/// Wait between two looks at a store that does not answer.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What an actor is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// There may be work in the queue.
+    Wake,
+    /// Stop the running turn.
+    Abort {
+        queue: QueuePolicy,
+        /// Answered when the work has stopped.
+        done: oneshot::Sender<()>,
+    },
+    /// A permission request was answered.
+    Answered {
+        id: PermissionId,
+        reply: PermissionReply,
+        message: Option<String>,
+    },
+    /// sessiond shuts down.
+    Stop,
+    /// The session went to the trash.
+    Retire,
+}
+
+/// Makes sure that the session has an actor and that it looks at the queue.
+pub(crate) fn wake(inner: &Arc<Inner>, live: &Arc<Live>) {
+    // The lock also orders this against the end of an actor, which looks at its mailbox
+    // under the same lock before it leaves.
+    let mut slot = live.actor.lock();
+    if let Some(mailbox) = &*slot {
+        match mailbox.try_send(Command::Wake) {
+            // A full mailbox wakes as well as one more message.
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    }
+    let (mailbox, commands) = mpsc::channel(MAILBOX);
+    let _ = mailbox.try_send(Command::Wake);
+    *slot = Some(mailbox);
+    let actor = Actor {
+        inner: inner.clone(),
+        live: live.clone(),
+        slot: None,
+        last: None,
+    };
+    inner.actors.spawn(actor.run(commands));
+}
+
+impl Engine {
+    /// Stops the session's work; returns when it has stopped. `false`: nothing ran.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn abort(
+        &self,
+        id: &sessiond_model::SessionId,
+        options: AbortOptions,
+    ) -> Result<bool, EngineError> {
+        let live = self.0.live(id).await?;
+        if live.head().open_turns == 0 {
+            return Ok(false);
+        }
+        // Turns that wait without an actor (it is just starting, or the store failed it) get one.
+        wake(&self.0, &live);
+        let Some(mailbox) = live.mailbox() else {
+            return Ok(false);
+        };
+        let (done, stopped) = oneshot::channel();
+        if mailbox
+            .send(Command::Abort {
+                queue: options.queue,
+                done,
+            })
+            .await
+            .is_err()
+        {
+            return Ok(false);
+        }
+        Ok(stopped.await.is_ok())
+    }
+}
+
+/// See the module.
+pub(crate) struct Actor {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) live: Arc<Live>,
+    /// The agent, while it runs.
+    pub(crate) slot: Option<Slot>,
+    /// The translator of the last turn: some agents report on a tool after the turn's end.
+    pub(crate) last: Option<Translator>,
+}
+
+enum Idle {
+    Work,
+    End,
+}
+
+impl Actor {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            if self.inner.stopping.load(Ordering::SeqCst) {
+                break;
+            }
+            match self.next_turn().await {
+                Ok(Some(turn)) => self.turn(turn, &mut commands).await,
+                Ok(None) => {
+                    if matches!(self.idle(&mut commands).await, Idle::End) {
+                        break;
+                    }
+                }
+                Err(e) => {
+                    tracing::error!(session = %self.live.id, error = %e, "the queue can't be read");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        }
+        commands.close();
+        self.end_agent().await;
+        // Only our own mailbox: after `leave` a next actor may have put up another.
+        self.live
+            .actor
+            .lock()
+            .take_if(|mailbox| mailbox.is_closed());
+        self.live.turn_changed();
+    }
+
+    /// The next turn of the queue.
+    async fn next_turn(&self) -> Result<Option<Turn>, StoreError> {
+        if self.live.head().open_turns == 0 {
+            return Ok(None);
+        }
+        let query = TurnQuery {
+            open_only: true,
+            limit: None,
+        };
+        let turns = self.inner.store.turns(&self.live.id, &query).await?;
+        Ok(turns.into_iter().find(|t| t.state == TurnState::Queued))
+    }
+
+    /// Waits for work. Without an agent there is nothing to wait with.
+    async fn idle(&mut self, commands: &mut mpsc::Receiver<Command>) -> Idle {
+        let end = tokio::time::Instant::now() + self.inner.config.agent_idle;
+        loop {
+            let Some(slot) = &mut self.slot else {
+                return self.leave(commands);
+            };
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Wake) => return Idle::Work,
+                    Some(Command::Abort { done, .. }) => drop(done.send(())),
+                    Some(Command::Answered { .. }) => {}
+                    Some(Command::Stop | Command::Retire) | None => return Idle::End,
+                },
+                incoming = slot.incoming.recv() => match incoming {
+                    Some(Incoming::Update { update, replay: false, .. }) => self.late(&update).await,
+                    Some(Incoming::Permission { request, .. }) => {
+                        // No turn, nobody to ask.
+                        let cancelled = sessiond_agent::PermissionAnswer::Cancelled;
+                        let _ = slot.agent.answer_permission(&request, cancelled).await;
+                    }
+                    Some(Incoming::Exited { .. }) | None => self.end_agent().await,
+                    Some(_) => {}
+                },
+                () = tokio::time::sleep_until(end) => {
+                    self.end_agent().await;
+                }
+            }
+        }
+    }
+
+    /// Ends the actor unless something has come meanwhile.
+    fn leave(&self, commands: &mut mpsc::Receiver<Command>) -> Idle {
+        let mut mailbox = self.live.actor.lock();
+        match commands.try_recv() {
+            Err(_) => {
+                *mailbox = None;
+                commands.close();
+                Idle::End
+            }
+            Ok(Command::Wake) => Idle::Work,
+            Ok(Command::Abort { done, .. }) => {
+                let _ = done.send(());
+                Idle::Work
+            }
+            Ok(Command::Answered { .. }) => Idle::Work,
+            Ok(Command::Stop | Command::Retire) => Idle::End,
+        }
+    }
+
+    /// An update after the end of the turn it belongs to.
+    async fn late(&mut self, update: &serde_json::Value) {
+        let Some(translator) = &mut self.last else {
+            return;
+        };
+        let effects = {
+            let mut head = self.live.head();
+            let mut env = sessiond_agent::Env {
+                ids: &*self.inner.ids,
+                floor: &mut head.floor,
+                now: self.inner.clock.now(),
+            };
+            translator.late(update, &mut env)
+        };
+        let changes: Vec<_> = effects
+            .into_iter()
+            .filter_map(|effect| match effect {
+                sessiond_agent::Effect::Part(part) => Some(Change::PutPart(part)),
+                sessiond_agent::Effect::Profile(news) => self.profile_news(&news),
+                _ => None,
+            })
+            .collect();
+        if !changes.is_empty()
+            && let Err(e) = self.inner.submit(&self.live.id, Vec::new(), changes).await
+        {
+            tracing::warn!(session = %self.live.id, error = %e, "a late update could not be stored");
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! Binding an agent to a session: starting its process, and the ladder by which it gets its
+//! memory back.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessiond_agent::{Agent, AgentError, Incoming, Opened, ProfileUpdate};
+use sessiond_model::{
+    AgentBinding, AgentProfile, Change, MessageError, RestoreRung, TurnFailure, TurnOptions,
+};
+use sessiond_store::{MessageCursor, MessageQuery};
+use tokio::sync::mpsc;
+
+use crate::actor::Actor;
+use crate::prompt::DEFAULT_MODEL;
+
+/// How long an agent may take to free its session before it is ended.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// JSON-RPC error code of agents that want a log-in.
+const AUTH_REQUIRED: i64 = -32000;
+
+/// A running agent.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) agent: Agent,
+    pub(crate) incoming: mpsc::Receiver<Incoming>,
+    /// Its name in the catalogue.
+    pub(crate) name: String,
+    /// Its own id of the session, once opened.
+    pub(crate) session_id: Option<String>,
+    mode: Option<String>,
+    model: Option<String>,
+    /// Cost that it had told before the running turn; agents count over the whole session.
+    pub(crate) cost_before: Option<f64>,
+}
+
+/// Why an agent could not be made ready.
+#[derive(Debug)]
+pub(crate) struct NotReady {
+    pub(crate) failure: TurnFailure,
+    pub(crate) error: MessageError,
+}
+
+impl NotReady {
+    fn new(code: &str, message: String) -> Self {
+        Self {
+            failure: TurnFailure {
+                code: code.into(),
+                message: message.clone(),
+            },
+            error: MessageError::Unknown {
+                message,
+                reference: None,
+            },
+        }
+    }
+
+    fn from_agent(agent: &str, what: &str, e: &AgentError) -> Self {
+        let message = format!("{what}: {e}");
+        match e.rpc() {
+            Some(rpc) if rpc.code == AUTH_REQUIRED => Self {
+                failure: TurnFailure {
+                    code: "auth_required".into(),
+                    message: message.clone(),
+                },
+                error: MessageError::Auth {
+                    provider_id: agent.to_owned(),
+                    message: format!(
+                        "{message} (log in with the agent's own program, or check its configuration)"
+                    ),
+                },
+            },
+            _ => Self::new("agent_start", message),
+        }
+    }
+}
+
+impl From<sessiond_store::StoreError> for NotReady {
+    fn from(e: sessiond_store::StoreError) -> Self {
+        Self::new("store", e.to_string())
+    }
+}
+
+impl Actor {
+    /// Makes the agent ready for a turn: the right one, running, with its memory, in the
+    /// right mode and with the right model. Answers how it got its memory.
+    pub(crate) async fn prepare(
+        &mut self,
+        options: &TurnOptions,
+        before: MessageCursor,
+    ) -> Result<RestoreRung, NotReady> {
+        if self
+            .slot
+            .as_ref()
+            .is_some_and(|s| s.name != options.agent || s.session_id.is_none())
+        {
+            self.end_agent().await;
+        }
+        let rung = if self.slot.is_some() {
+            RestoreRung::Live
+        } else {
+            self.bind(options, before).await?
+        };
+        self.set_mode(options).await?;
+        self.set_model(options).await?;
+        Ok(rung)
+    }
+
+    async fn bind(
+        &mut self,
+        options: &TurnOptions,
+        before: MessageCursor,
+    ) -> Result<RestoreRung, NotReady> {
+        let name = &options.agent;
+        let spec = self.inner.catalogue.get(name).cloned().ok_or_else(|| {
+            NotReady::new(
+                "unknown_agent",
+                format!("there is no agent {name:?} in the catalogue"),
+            )
+        })?;
+        let directory = self.live.directory();
+        let cwd = spec
+            .cwd
+            .clone()
+            .unwrap_or_else(|| Path::new(&*directory).to_owned());
+        let previous = self
+            .inner
+            .store
+            .binding(&self.live.id)
+            .await?
+            .filter(|b| b.agent == *name);
+        let mut binding = AgentBinding {
+            session_id: self.live.id.clone(),
+            agent: name.clone(),
+            agent_session_id: previous.and_then(|b| b.agent_session_id),
+            rung: RestoreRung::New,
+            rung_notes: Vec::new(),
+            pid: None,
+            pid_started: None,
+            spawn_id: Some(format!("spn_{}", self.inner.ids.tail())),
+            bound_at: self.inner.clock.now(),
+        };
+        // The marker is durable before the process exists: a crash at any point after this
+        // leaves no agent that the next start can't find.
+        self.commit_binding(&binding).await?;
+        let spawn_id = binding.spawn_id.clone().unwrap_or_default();
+        let (agent, incoming) = sessiond_agent::spawn(&spec, &cwd, spawn_id, &self.inner.host)
+            .map_err(|e| NotReady::from_agent(name, "the agent could not be started", &e))?;
+        self.inner.agents.fetch_add(1, Ordering::Relaxed);
+        self.slot = Some(Slot {
+            agent: agent.clone(),
+            incoming,
+            name: name.clone(),
+            session_id: None,
+            mode: None,
+            model: None,
+            cost_before: None,
+        });
+        binding.pid = Some(agent.process().pid);
+        binding.pid_started = Some(agent.process().started);
+        self.commit_binding(&binding).await?;
+
+        let caps = self
+            .ask(agent.initialize())
+            .await
+            .map_err(|e| NotReady::from_agent(name, "the agent did not start", &e))?;
+        let mut opened: Option<Opened> = None;
+        if let Some(old) = binding.agent_session_id.clone() {
+            if caps.resume {
+                match self.ask(agent.resume_session(&old, &cwd)).await {
+                    Ok(o) => (opened, binding.rung) = (Some(o), RestoreRung::Resumed),
+                    Err(e) => binding.rung_notes.push(format!("resume: {e}")),
+                }
+            } else {
+                binding.rung_notes.push("resume: the agent can't".into());
+            }
+            if opened.is_none() {
+                if caps.load {
+                    match self.ask(agent.load_session(&old, &cwd)).await {
+                        Ok(o) => (opened, binding.rung) = (Some(o), RestoreRung::Loaded),
+                        Err(e) => binding.rung_notes.push(format!("load: {e}")),
+                    }
+                } else {
+                    binding.rung_notes.push("load: the agent can't".into());
+                }
+            }
+        }
+        let opened = match opened {
+            Some(opened) => opened,
+            None => {
+                let query = MessageQuery {
+                    before: Some(before),
+                    limit: Some(1),
+                };
+                let told = self
+                    .inner
+                    .store
+                    .messages(&self.live.id, &query)
+                    .await?
+                    .messages;
+                binding.rung = if told.is_empty() {
+                    RestoreRung::New
+                } else {
+                    RestoreRung::Rebuilt
+                };
+                self.ask(agent.new_session(&cwd))
+                    .await
+                    .map_err(|e| NotReady::from_agent(name, "the agent opened no session", &e))?
+            }
+        };
+        binding.agent_session_id = Some(opened.session_id.clone());
+        let mut profile = AgentProfile {
+            name: name.clone(),
+            title: caps.title.clone(),
+            version: caps.version.clone(),
+            abilities: caps.abilities(),
+            ..self
+                .inner
+                .profiles
+                .lock()
+                .get(name)
+                .cloned()
+                .unwrap_or_default()
+        };
+        opened.profile.merge_into(&mut profile);
+        if let Some(slot) = &mut self.slot {
+            slot.session_id = Some(opened.session_id);
+            slot.mode = opened.profile.current_mode;
+            slot.model = opened.profile.current_model;
+            slot.cost_before = (binding.rung == RestoreRung::New
+                || binding.rung == RestoreRung::Rebuilt)
+                .then_some(0.0);
+        }
+        let mut changes = vec![Change::BindAgent(binding.clone())];
+        changes.extend(self.keep_profile(profile));
+        self.inner
+            .submit(&self.live.id, Vec::new(), changes)
+            .await?;
+        Ok(binding.rung)
+    }
+
+    /// Waits for an answer of the agent while it goes on talking: a full queue would keep
+    /// the answer from being read.
+    async fn ask<T>(
+        &mut self,
+        request: impl Future<Output = Result<T, AgentError>>,
+    ) -> Result<T, AgentError> {
+        let mut request = std::pin::pin!(request);
+        loop {
+            let Some(slot) = &mut self.slot else {
+                return request.await;
+            };
+            tokio::select! {
+                biased;
+                answer = &mut request => return answer,
+                incoming = slot.incoming.recv() => match incoming {
+                    // What it replays is in our own journal already; news are news.
+                    Some(Incoming::Update { update, .. }) => {
+                        if let Some(news) = ProfileUpdate::from_update(&update)
+                            && let Some(change) = self.profile_news(&news)
+                            && let Err(e) = self.inner.submit(&self.live.id, Vec::new(), vec![change]).await
+                        {
+                            tracing::warn!(session = %self.live.id, error = %e, "an agent's profile could not be stored");
+                        }
+                    }
+                    Some(_) => {}
+                    // Gone: the request says so itself.
+                    None => return request.await,
+                },
+            }
+        }
+    }
+
+    /// What an agent tells anew of itself; `None` when it is no news.
+    pub(crate) fn profile_news(&self, news: &ProfileUpdate) -> Option<Change> {
+        let slot = self.slot.as_ref()?;
+        let mut profile = self
+            .inner
+            .profiles
+            .lock()
+            .get(&slot.name)
+            .cloned()
+            .unwrap_or_default();
+        profile.name.clone_from(&slot.name);
+        // The mode and model of one session say nothing of the agent's start values.
+        let lasting = ProfileUpdate {
+            current_mode: None,
+            current_model: None,
+            ..news.clone()
+        };
+        lasting.merge_into(&mut profile);
+        self.keep_profile(profile)
+    }
+
+    fn keep_profile(&self, profile: AgentProfile) -> Option<Change> {
+        let mut profiles = self.inner.profiles.lock();
+        if profiles.get(&profile.name) == Some(&profile) {
+            return None;
+        }
+        profiles.insert(profile.name.clone(), profile.clone());
+        Some(Change::PutProfile(profile))
+    }
+
+    async fn set_mode(&mut self, options: &TurnOptions) -> Result<(), NotReady> {
+        let default = self
+            .inner
+            .catalogue
+            .get(&options.agent)
+            .and_then(|s| s.default_mode.clone());
+        let Some(mode) = options.mode.clone().or_else(|| default.clone()) else {
+            return Ok(());
+        };
+        let Some(slot) = &self.slot else {
+            return Ok(());
+        };
+        if slot.mode.as_ref() == Some(&mode) {
+            return Ok(());
+        }
+        let (agent, id) = (
+            slot.agent.clone(),
+            slot.session_id.clone().unwrap_or_default(),
+        );
+        match self.ask(agent.set_mode(&id, &mode)).await {
+            Ok(()) => {}
+            // A default that this version of the agent does not know is no reason to stop.
+            Err(e) if options.mode.is_none() => {
+                tracing::warn!(agent = options.agent, mode, error = %e, "the agent refused its default mode");
+            }
+            Err(e) => {
+                return Err(NotReady::new(
+                    "mode",
+                    format!("{} refused the mode {mode:?}: {e}", options.agent),
+                ));
+            }
+        }
+        if let Some(slot) = &mut self.slot {
+            slot.mode = Some(mode);
+        }
+        Ok(())
+    }
+
+    async fn set_model(&mut self, options: &TurnOptions) -> Result<(), NotReady> {
+        let default = self
+            .inner
+            .catalogue
+            .get(&options.agent)
+            .and_then(|s| s.default_model.clone());
+        let asked = (options.model.id != DEFAULT_MODEL).then(|| options.model.id.clone());
+        let Some(model) = asked.or(default) else {
+            return Ok(());
+        };
+        let Some(slot) = &self.slot else {
+            return Ok(());
+        };
+        if slot.model.as_ref() == Some(&model) {
+            return Ok(());
+        }
+        let (agent, id) = (
+            slot.agent.clone(),
+            slot.session_id.clone().unwrap_or_default(),
+        );
+        if let Err(e) = self.ask(agent.set_model(&id, &model)).await {
+            return Err(NotReady::new(
+                "model",
+                format!("{} refused the model {model:?}: {e}", options.agent),
+            ));
+        }
+        if let Some(slot) = &mut self.slot {
+            slot.model = Some(model);
+        }
+        Ok(())
+    }
+
+    async fn commit_binding(
+        &self,
+        binding: &AgentBinding,
+    ) -> Result<(), sessiond_store::StoreError> {
+        self.inner
+            .submit(
+                &self.live.id,
+                Vec::new(),
+                vec![Change::BindAgent(binding.clone())],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Ends the agent's process group, kindly first, and records that it is gone.
+    pub(crate) async fn end_agent(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        self.last = None;
+        if let Some(id) = &slot.session_id {
+            let _ = tokio::time::timeout(CLOSE_GRACE, slot.agent.close_session(id)).await;
+        }
+        stop_group(&slot.agent, self.inner.config.term_grace).await;
+        drop(slot);
+        self.inner.agents.fetch_sub(1, Ordering::Relaxed);
+        let unbind = async {
+            if let Some(mut binding) = self.inner.store.binding(&self.live.id).await? {
+                binding.pid = None;
+                binding.pid_started = None;
+                binding.spawn_id = None;
+                self.commit_binding(&binding).await?;
+            }
+            Ok::<_, sessiond_store::StoreError>(())
+        };
+        if let Err(e) = unbind.await {
+            // The next start looks for the process, finds none, and clears the record.
+            tracing::warn!(session = %self.live.id, error = %e, "the end of an agent could not be recorded");
+        }
+    }
+}
+
+/// SIGTERM to the group, then SIGKILL to what is left. Answers whether all of it is gone.
+pub(crate) async fn stop_group(agent: &Agent, grace: Duration) -> bool {
+    agent.terminate();
+    if agent.group_gone(grace).await {
+        return true;
+    }
+    agent.kill();
+    agent.group_gone(Duration::from_secs(2)).await
+}

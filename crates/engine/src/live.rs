@@ -1,0 +1,209 @@
+//! Live sessions: what a writer must remember of a session between two commits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sessiond_model::{IdStamp, ProjectId, SessionId, Timestamp};
+use sessiond_store::{EntityKind, SessionHead, Store};
+use tokio::sync::{OnceCell, mpsc, watch};
+
+use crate::EngineError;
+use crate::actor::Command;
+
+/// Sessions remembered without need; more are forgotten in one sweep.
+const REMEMBERED: usize = 1024;
+
+/// One session that is or was lately written to.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    head: OnceCell<Loaded>,
+    /// Rises whenever a turn of this session has changed its state.
+    pub(crate) turns: watch::Sender<u64>,
+    /// The actor's mailbox, while there is an actor.
+    pub(crate) actor: Mutex<Option<mpsc::Sender<Command>>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    directory: Arc<str>,
+    project_id: ProjectId,
+    head: Mutex<Head>,
+}
+
+/// The mutable part. Commits of a session are *submitted* while this is locked, so that the
+/// order in which ids and times were given is the order of the commits.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Ids minted in this session come after this stamp.
+    pub(crate) floor: IdStamp,
+    /// Creation time of the newest message.
+    pub(crate) last_message_at: Timestamp,
+    /// Turns accepted and not ended. The status is busy exactly while this is above zero.
+    pub(crate) open_turns: usize,
+}
+
+impl Head {
+    /// The creation time of the next message: later than every one before.
+    pub(crate) fn message_time(&mut self, now: Timestamp) -> Timestamp {
+        let at = now.max(self.last_message_at.plus_millis(1));
+        self.last_message_at = at;
+        at
+    }
+}
+
+impl Live {
+    fn loaded(&self) -> &Loaded {
+        self.head
+            .get()
+            .expect("a Live is handed out only after it was loaded")
+    }
+
+    /// See [`Head`]. Never held across an await.
+    pub(crate) fn head(&self) -> parking_lot::MutexGuard<'_, Head> {
+        self.loaded().head.lock()
+    }
+
+    pub(crate) fn directory(&self) -> Arc<str> {
+        self.loaded().directory.clone()
+    }
+
+    pub(crate) fn project_id(&self) -> ProjectId {
+        self.loaded().project_id.clone()
+    }
+
+    /// Tells waiters that a turn has changed.
+    pub(crate) fn turn_changed(&self) {
+        self.turns.send_modify(|n| *n += 1);
+    }
+
+    /// The actor's mailbox.
+    pub(crate) fn mailbox(&self) -> Option<mpsc::Sender<Command>> {
+        self.actor.lock().clone().filter(|s| !s.is_closed())
+    }
+}
+
+/// All live sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+}
+
+impl Registry {
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.lock().len()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Live>> {
+        self.sessions.lock().values().cloned().collect()
+    }
+
+    /// The live session, when it is remembered.
+    pub(crate) fn peek(&self, id: &SessionId) -> Option<Arc<Live>> {
+        self.sessions
+            .lock()
+            .get(id)
+            .filter(|l| l.head.initialized())
+            .cloned()
+    }
+
+    /// Remembers a session that was just created.
+    pub(crate) fn insert(&self, head: SessionHead) -> Arc<Live> {
+        let live = Arc::new(Live {
+            id: head.session.id.clone(),
+            head: OnceCell::new_with(Some(loaded(head, 0))),
+            turns: watch::Sender::new(0),
+            actor: Mutex::new(None),
+        });
+        let mut sessions = self.sessions.lock();
+        sweep(&mut sessions);
+        sessions.insert(live.id.clone(), live.clone());
+        live
+    }
+
+    /// The live session, loaded from the store when it is not remembered. One in the trash
+    /// is not found.
+    pub(crate) async fn get(
+        &self,
+        store: &dyn Store,
+        id: &SessionId,
+    ) -> Result<Arc<Live>, EngineError> {
+        let live = {
+            let mut sessions = self.sessions.lock();
+            match sessions.get(id) {
+                Some(live) => live.clone(),
+                None => {
+                    sweep(&mut sessions);
+                    let live = Arc::new(Live {
+                        id: id.clone(),
+                        head: OnceCell::new(),
+                        turns: watch::Sender::new(0),
+                        actor: Mutex::new(None),
+                    });
+                    sessions.insert(id.clone(), live.clone());
+                    live
+                }
+            }
+        };
+        // Whoever comes first loads; the others wait here for the same result.
+        let result = live
+            .head
+            .get_or_try_init(|| async {
+                let head = store
+                    .session_head(id)
+                    .await?
+                    .filter(|h| h.session.deleted_at.is_none())
+                    .ok_or_else(|| EngineError::not_found(EntityKind::Session, id))?;
+                let open = store
+                    .turns(
+                        id,
+                        &sessiond_store::TurnQuery {
+                            open_only: true,
+                            limit: None,
+                        },
+                    )
+                    .await?
+                    .len();
+                Ok::<_, EngineError>(loaded(head, open))
+            })
+            .await;
+        if let Err(e) = result {
+            self.forget(id);
+            return Err(e);
+        }
+        Ok(live)
+    }
+
+    /// Forgets a session, e.g. one that went to the trash.
+    pub(crate) fn forget(&self, id: &SessionId) {
+        self.sessions.lock().remove(id);
+    }
+}
+
+fn loaded(head: SessionHead, open_turns: usize) -> Loaded {
+    Loaded {
+        directory: head.session.directory.as_str().into(),
+        project_id: head.session.project_id.clone(),
+        head: Mutex::new(Head {
+            floor: head.id_floor,
+            last_message_at: head.last_message_at,
+            open_turns,
+        }),
+    }
+}
+
+/// Forgets every session that nobody holds and that has neither an actor nor open turns.
+fn sweep(sessions: &mut HashMap<SessionId, Arc<Live>>) {
+    if sessions.len() < REMEMBERED {
+        return;
+    }
+    sessions.retain(|_, live| {
+        Arc::strong_count(live) > 1
+            || live.mailbox().is_some()
+            || live
+                .head
+                .get()
+                .is_some_and(|l| l.head.lock().open_turns > 0)
+    });
+}

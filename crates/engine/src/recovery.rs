@@ -1,0 +1,114 @@
+//! What a start does about the end of the run before: every turn that ran is ended as
+//! interrupted, agents that outlived us are reaped, and the queue goes on.
+
+use std::sync::Arc;
+
+use sessiond_agent::{Reaped, reap_orphan};
+use sessiond_model::{
+    Change, Part, SessionId, SessionPatch, Status, StatusKind, Turn, TurnEnd, TurnFailure,
+    TurnState, rules,
+};
+use sessiond_store::{AskQuery, TurnQuery};
+
+use crate::EngineError;
+use crate::engine::Inner;
+
+pub(crate) async fn recover(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    for binding in inner.store.live_bindings().await? {
+        let (pid, started) = (binding.pid.unwrap_or(0), binding.pid_started.unwrap_or(0));
+        let spawn_id = binding.spawn_id.clone().unwrap_or_default();
+        let reaped =
+            tokio::task::spawn_blocking(move || reap_orphan(pid, started, &spawn_id)).await;
+        if let Ok(Reaped::Killed { processes }) = reaped {
+            tracing::warn!(session = %binding.session_id, agent = binding.agent, processes, "ended an agent that an earlier run had left");
+        }
+        let gone = sessiond_model::AgentBinding {
+            pid: None,
+            pid_started: None,
+            spawn_id: None,
+            ..binding
+        };
+        let id = gone.session_id.clone();
+        inner
+            .submit(&id, Vec::new(), vec![Change::BindAgent(gone)])
+            .await?;
+    }
+    for id in inner.store.unfinished_sessions().await? {
+        recover_session(inner, &id).await?;
+    }
+    Ok(())
+}
+
+async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), EngineError> {
+    let store = &inner.store;
+    let Some(session) = store.session(id).await? else {
+        return Ok(());
+    };
+    let turns = store
+        .turns(
+            id,
+            &TurnQuery {
+                open_only: true,
+                limit: None,
+            },
+        )
+        .await?;
+    let asks = AskQuery {
+        session_id: Some(id.clone()),
+        directory: None,
+    };
+    let permissions = store.pending_permissions(&asks).await?;
+    let questions = store.pending_questions(&asks).await?;
+    let now = inner.clock.now();
+    let end = TurnEnd::Interrupted(TurnFailure {
+        code: "restart".into(),
+        message: "interrupted by a restart of sessiond".into(),
+    });
+    let (running, queued): (Vec<Turn>, Vec<Turn>) = turns
+        .into_iter()
+        .partition(|t| t.state == TurnState::Running);
+    let mut changes = Vec::new();
+    for turn in &running {
+        let doc = match &turn.assistant_message_id {
+            Some(message) => store.message(id, message).await?,
+            None => None,
+        };
+        let assistant = doc.as_ref().and_then(sessiond_model::MessageDoc::message);
+        let parts: Vec<Part> = doc.map(|d| d.typed_parts()).unwrap_or_default();
+        let of_turn = |turn_id| turn_id == &turn.id;
+        let permissions: Vec<_> = permissions
+            .iter()
+            .filter(|p| of_turn(&p.turn_id))
+            .cloned()
+            .collect();
+        let questions: Vec<_> = questions
+            .iter()
+            .filter(|q| of_turn(&q.turn_id))
+            .cloned()
+            .collect();
+        changes.extend(rules::close_turn(
+            turn,
+            assistant.as_ref(),
+            &parts,
+            &permissions,
+            &questions,
+            &end,
+            now,
+        ));
+    }
+    if !running.is_empty() {
+        changes.push(Change::UpdateSession(SessionPatch::touch()));
+    }
+    if queued.is_empty() && session.status.kind == StatusKind::Busy {
+        changes.push(Change::SetStatus(Status::idle(now)));
+    }
+    if !changes.is_empty() {
+        tracing::info!(session = %id, turns = running.len(), "ended what a restart had cut off");
+        inner.submit(id, Vec::new(), changes).await?;
+    }
+    if !queued.is_empty() && session.deleted_at.is_none() {
+        let live = inner.live(id).await?;
+        crate::actor::wake(inner, &live);
+    }
+    Ok(())
+}
