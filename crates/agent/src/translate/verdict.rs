@@ -1,8 +1,11 @@
 //! How a turn ended, judged from its outcome and what was said in it.
 
-use sessiond_model::{MessageError, TurnEnd};
+use serde_json::Value;
+use sessiond_model::{MessageError, TurnEnd, TurnFailure};
 
-use crate::{Outcome, Translator};
+use super::content::text;
+use crate::wire::AUTH_REQUIRED;
+use crate::{Outcome, PromptResult, RpcError, Translator};
 
 /// How a turn ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,15 +16,189 @@ pub struct Verdict {
     pub error: Option<MessageError>,
 }
 
+/// Why the model stopped, in the words of messages and steps.
+pub(super) fn finish_reason(outcome: &Outcome) -> &'static str {
+    let Outcome::Done(result) = outcome else {
+        return "unknown";
+    };
+    match result.stop_reason.as_str() {
+        "end_turn" => "stop",
+        "max_tokens" => "length",
+        "max_turn_requests" => "tool-calls",
+        "refusal" => "content-filter",
+        _ => "unknown",
+    }
+}
+
 /// Judges a turn. An agent's `end_turn` is not believed when it wrote nothing, or nothing
 /// but an error.
 #[must_use]
 pub fn verdict(outcome: &Outcome, translator: &Translator) -> Verdict {
-    let _ = (outcome, translator);
-    Verdict {
-        end: TurnEnd::Completed {
-            finish: "stop".into(),
+    match outcome {
+        Outcome::Cancelled => aborted(),
+        Outcome::Done(result) if result.stop_reason == "cancelled" => aborted(),
+        Outcome::Done(result) => done(outcome, result, translator),
+        Outcome::Failed(error) => failed(classify(error, &translator.ctx.agent)),
+        Outcome::Died(why) => Verdict {
+            end: TurnEnd::Interrupted(TurnFailure {
+                code: "agent_exited".into(),
+                message: why.clone(),
+            }),
+            error: Some(MessageError::Unknown {
+                message: why.clone(),
+                reference: None,
+            }),
         },
-        error: None,
     }
 }
+
+fn aborted() -> Verdict {
+    Verdict {
+        end: TurnEnd::Aborted,
+        error: Some(MessageError::Aborted {
+            message: "Aborted".into(),
+        }),
+    }
+}
+
+fn failed(error: MessageError) -> Verdict {
+    let code = match error {
+        MessageError::Auth { .. } => "auth_required",
+        _ => "agent_error",
+    };
+    Verdict {
+        end: TurnEnd::Failed(TurnFailure {
+            code: code.into(),
+            message: error.message().to_owned(),
+        }),
+        error: Some(error),
+    }
+}
+
+fn done(outcome: &Outcome, result: &PromptResult, translator: &Translator) -> Verdict {
+    if let Some(error) = hidden_failure(result, translator) {
+        return failed(error);
+    }
+    let finish = finish_reason(outcome).to_owned();
+    let error = (finish == "content-filter").then(|| MessageError::ContentFilter {
+        message: "The model refused to answer".into(),
+    });
+    Verdict {
+        end: TurnEnd::Completed { finish },
+        error,
+    }
+}
+
+/// Failures that agents end as if they were answers.
+fn hidden_failure(result: &PromptResult, translator: &Translator) -> Option<MessageError> {
+    let told = &result.raw["_meta"]["jetbrains"]["air"]["sessionFailure"];
+    if told["severity"] == "error" {
+        return Some(failure_told(told, &translator.ctx.agent));
+    }
+    let heard = translator.heard;
+    if result.stop_reason != "end_turn" || heard.named_text || heard.other {
+        return None;
+    }
+    let nothing_counted = match result.raw.get("usage") {
+        Some(Value::Null) => true,
+        Some(_) => result.usage.is_some_and(|u| u.input + u.output == 0),
+        // Agents that count elsewhere say nothing by saying nothing here.
+        None => false,
+    };
+    let message = match (heard.unnamed_text, nothing_counted) {
+        (false, _) => "The agent ended its turn without an answer".to_owned(),
+        (true, true) => translator.text().trim().to_owned(),
+        (true, false) => return None,
+    };
+    Some(MessageError::Api {
+        message,
+        status_code: None,
+        is_retryable: false,
+    })
+}
+
+/// Codex's own report of a failed turn.
+fn failure_told(told: &Value, agent: &str) -> MessageError {
+    let message = text(told, "title")
+        .unwrap_or("The agent's model failed")
+        .to_owned();
+    match told["category"].as_str() {
+        Some("access") => MessageError::Auth {
+            provider_id: agent.to_owned(),
+            message,
+        },
+        category => MessageError::Api {
+            message,
+            status_code: None,
+            is_retryable: matches!(category, Some("connection" | "service")),
+        },
+    }
+}
+
+/// The HTTP status of the model's API, where agents put it.
+fn http_status(error: &RpcError) -> Option<u16> {
+    let data = error.data.as_ref();
+    [
+        Some(error.code),
+        data.and_then(|d| d["statusCode"].as_i64()),
+        data.and_then(|d| d["status"].as_i64()),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|code| (400..600).contains(code))
+    .and_then(|code| u16::try_from(code).ok())
+}
+
+/// The sentence in an error: agents wrap it in JSON, or hide it in the data behind an
+/// "Internal error".
+fn sentence(error: &RpcError) -> String {
+    let wrapped: Option<Value> = serde_json::from_str(&error.message).ok();
+    let inner = wrapped.as_ref().and_then(|json| {
+        text(&json["error"], "message")
+            .or_else(|| text(json, "message"))
+            .map(str::to_owned)
+    });
+    if let Some(inner) = inner {
+        return inner;
+    }
+    let detail = error
+        .data
+        .as_ref()
+        .and_then(|data| text(data, "message").or_else(|| text(data, "details")));
+    match detail {
+        Some(detail) if error.message.is_empty() || error.message == "Internal error" => {
+            detail.to_owned()
+        }
+        _ if error.message.is_empty() => format!("The agent failed (code {})", error.code),
+        _ => error.message.clone(),
+    }
+}
+
+fn classify(error: &RpcError, agent: &str) -> MessageError {
+    let message = sentence(error);
+    let status_code = http_status(error);
+    if error.code == AUTH_REQUIRED || matches!(status_code, Some(401 | 403)) {
+        return MessageError::Auth {
+            provider_id: agent.to_owned(),
+            message,
+        };
+    }
+    let names_api = error
+        .data
+        .as_ref()
+        .is_some_and(|data| data["errorName"] == "APIError");
+    if status_code.is_some() || names_api || error.code == INTERNAL_ERROR {
+        return MessageError::Api {
+            message,
+            status_code,
+            is_retryable: matches!(status_code, Some(429 | 500..=599)),
+        };
+    }
+    MessageError::Unknown {
+        message,
+        reference: None,
+    }
+}
+
+/// The code under which agents report that a model call failed.
+const INTERNAL_ERROR: i64 = -32603;
