@@ -1,1 +1,5 @@
-//! Test support: a server on port 0, a scripted model server, kill loop, load driver
+//! Test support: a scripted model server for real coding agents, the real `sessiond` binary
+//! as a child process, the kill loop and the stream checker.
+
+pub mod http;
+pub mod scripted;
