@@ -8,8 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sessiond_agent::{Availability, Catalogue, HostLimits};
 use sessiond_model::{
-    AgentBinding, AgentProfile, Change, Clock, Commit, FileDiff, IdGen, IdStamp, Project,
-    ProjectId, Require, SessionId, Todo, Turn, TurnId, Usage,
+    AgentBinding, AgentProfile, Change, Clock, Commit, FileDiff, IdGen, Project, ProjectId,
+    Require, SessionId, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
     CommitFuture, EntityKind, EventPage, EventQuery, Store, StoreError, TurnQuery,
