@@ -82,7 +82,7 @@ impl Stream {
         out + &Self::event(&json!({"type": "content_block_stop", "index": index}))
     }
 
-    fn open(&mut self, kind: Open, block: Value) -> String {
+    fn open(&mut self, kind: Open, block: &Value) -> String {
         let mut out = self.close();
         self.open = Some(kind);
         self.content.push(block.clone());
@@ -119,7 +119,7 @@ impl Encoder for Stream {
             Block::Text(text) => {
                 let mut out = String::new();
                 if self.open != Some(Open::Text) {
-                    out = self.open(Open::Text, json!({"type": "text", "text": ""}));
+                    out = self.open(Open::Text, &json!({"type": "text", "text": ""}));
                 }
                 self.append("text", text);
                 out + &self.delta(&json!({"type": "text_delta", "text": text}))
@@ -128,7 +128,7 @@ impl Encoder for Stream {
                 let mut out = String::new();
                 if self.open != Some(Open::Thinking) {
                     let block = json!({"type": "thinking", "thinking": "", "signature": ""});
-                    out = self.open(Open::Thinking, block);
+                    out = self.open(Open::Thinking, &block);
                 }
                 self.append("thinking", text);
                 out + &self.delta(&json!({"type": "thinking_delta", "thinking": text}))
@@ -137,7 +137,7 @@ impl Encoder for Stream {
                 self.stop = "tool_use";
                 let id = self.ids.make("toolu_");
                 let block = json!({"type": "tool_use", "id": id, "name": call.tool, "input": {}});
-                let mut out = self.open(Open::ToolUse, block);
+                let mut out = self.open(Open::ToolUse, &block);
                 for half in halves(&call.args.to_json()) {
                     out += &self.delta(&json!({"type": "input_json_delta", "partial_json": half}));
                 }

@@ -70,15 +70,15 @@ impl WireFormat {
     }
 
     pub(crate) fn encoder(self, body: &Value, ids: &Ids) -> Box<dyn Encoder> {
-        let model = body["model"].as_str().unwrap_or("scripted-1").to_owned();
+        let model = body["model"].as_str().unwrap_or("scripted-1");
         match self {
-            Self::Anthropic => Box::new(anthropic::Stream::new(model, ids.clone())),
+            Self::Anthropic => Box::new(anthropic::Stream::new(model.to_owned(), ids.clone())),
             Self::Responses => Box::new(responses::Stream::new(
                 model,
                 ids.clone(),
                 self.read(body).offer,
             )),
-            Self::Chat => Box::new(chat::Stream::new(model, ids.clone())),
+            Self::Chat => Box::new(chat::Stream::new(model.to_owned(), ids.clone())),
         }
     }
 }

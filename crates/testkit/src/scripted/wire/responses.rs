@@ -65,7 +65,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(model: String, ids: Ids, offer: Offer) -> Self {
+    pub(super) fn new(model: &str, ids: Ids, offer: Offer) -> Self {
         Self {
             response: json!({"id": ids.make("resp_"), "object": "response",
                 "created_at": 1_700_000_000, "model": model, "status": "in_progress",
