@@ -151,9 +151,12 @@ impl Connection {
     /// (the agent may be waiting for the reader), so that an agent which floods us with such
     /// requests and reads no answers gets none.
     pub(crate) fn refuse(&self, id: &RequestId, method: &str) {
-        let message = format!("Method not found: {method}");
-        let line = wire::failure(id, wire::METHOD_NOT_FOUND, &message);
-        if self.out.try_send(line).is_err() {
+        let error = RpcError {
+            code: wire::METHOD_NOT_FOUND,
+            message: format!("Method not found: {method}"),
+            data: None,
+        };
+        if self.out.try_send(wire::error(id, &error)).is_err() {
             tracing::warn!(method, "the agent reads no answers");
         }
     }

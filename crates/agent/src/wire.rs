@@ -127,8 +127,8 @@ pub(crate) fn success(id: &RequestId, result: &Value) -> Vec<u8> {
     line(&json!({"jsonrpc": "2.0", "id": id.0, "result": result}))
 }
 
-pub(crate) fn failure(id: &RequestId, code: i64, message: &str) -> Vec<u8> {
-    line(&json!({"jsonrpc": "2.0", "id": id.0, "error": {"code": code, "message": message}}))
+pub(crate) fn error(id: &RequestId, error: &RpcError) -> Vec<u8> {
+    line(&json!({"jsonrpc": "2.0", "id": id.0, "error": error}))
 }
 
 /// Parses a line. JavaScript programs that cut a text in the middle of a character write
