@@ -1,0 +1,229 @@
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use axum::http::Uri;
+use sessiond_agent::AgentOverride;
+use serde::Deserialize;
+
+use super::{Config, ConfigError, Limits, LogConfig, Period, Size};
+use crate::Token;
+
+/// What one source (flags, environment, file) says; `None` leaves it to the next one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `ADDRESS:PORT`.
+    pub listen: Option<String>,
+    /// Where sessions are kept.
+    pub data_dir: Option<PathBuf>,
+    /// Directory of requests that name none.
+    pub directory: Option<PathBuf>,
+    /// Whether a token is asked for.
+    pub auth: Option<bool>,
+    /// The token.
+    pub token: Option<Token>,
+    /// More values of `Host` that are ours.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// More origins that browsers may call from.
+    pub allowed_origins: Option<Vec<String>>,
+    /// The address by which clients reach us through a proxy.
+    pub public_url: Option<String>,
+    /// Agent of prompts that name none.
+    pub default_agent: Option<String>,
+    /// `[limits]`.
+    pub limits: LimitSettings,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// `[agents.NAME]`.
+    pub agents: BTreeMap<String, AgentOverride>,
+}
+
+/// `[limits]`; see [`Limits`].
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is explained in Limits")]
+pub struct LimitSettings {
+    pub turn_timeout: Option<Period>,
+    pub agent_idle: Option<Period>,
+    pub queue: Option<usize>,
+    pub context_bytes: Option<usize>,
+    pub request_size: Option<Size>,
+    pub request_timeout: Option<Period>,
+    pub idle_timeout: Option<Period>,
+    pub write_timeout: Option<Period>,
+    pub connections: Option<usize>,
+    pub requests: Option<usize>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// A level, or directives as in `info,sessiond_engine=debug`.
+    pub level: Option<String>,
+    /// Lines for people or JSON.
+    pub format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Settings {
+    /// These settings, and where they say nothing, those of `lower`.
+    #[must_use]
+    pub fn or(self, lower: Self) -> Self {
+        let mut agents = lower.agents;
+        agents.extend(self.agents);
+        Self {
+            listen: self.listen.or(lower.listen),
+            data_dir: self.data_dir.or(lower.data_dir),
+            directory: self.directory.or(lower.directory),
+            auth: self.auth.or(lower.auth),
+            token: self.token.or(lower.token),
+            allowed_hosts: self.allowed_hosts.or(lower.allowed_hosts),
+            allowed_origins: self.allowed_origins.or(lower.allowed_origins),
+            public_url: self.public_url.or(lower.public_url),
+            default_agent: self.default_agent.or(lower.default_agent),
+            limits: self.limits.or(lower.limits),
+            log: LogSettings {
+                level: self.log.level.or(lower.log.level),
+                format: self.log.format.or(lower.log.format),
+            },
+            agents,
+        }
+    }
+
+    /// The configuration, with defaults where nothing was said.
+    pub(super) fn into_config(self, data_dir: PathBuf) -> Result<Config, ConfigError> {
+        let default = Config::in_dir(absolute("data_dir", data_dir)?);
+        let config = Config {
+            listen: self.listen.as_deref().map_or(Ok(default.listen), parse_listen)?,
+            directory: self
+                .directory
+                .map_or(Ok(default.directory), |dir| absolute("directory", dir))?,
+            auth: self.auth.unwrap_or(default.auth),
+            token: self.token,
+            allowed_hosts: self.allowed_hosts.unwrap_or_default(),
+            allowed_origins: self
+                .allowed_origins
+                .unwrap_or_default()
+                .iter()
+                .map(|o| parse_origin(o))
+                .collect::<Result<_, _>>()?,
+            public_url: self.public_url.as_deref().map(parse_public_url).transpose()?,
+            default_agent: self.default_agent,
+            limits: self.limits.into_limits()?,
+            log: LogConfig {
+                level: self.log.level.unwrap_or(default.log.level),
+                format: self.log.format.unwrap_or(default.log.format),
+            },
+            agents: self.agents,
+            data_dir: default.data_dir,
+            program: default.program,
+            path: default.path,
+            file: None,
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl LimitSettings {
+    fn or(self, lower: Self) -> Self {
+        Self {
+            turn_timeout: self.turn_timeout.or(lower.turn_timeout),
+            agent_idle: self.agent_idle.or(lower.agent_idle),
+            queue: self.queue.or(lower.queue),
+            context_bytes: self.context_bytes.or(lower.context_bytes),
+            request_size: self.request_size.or(lower.request_size),
+            request_timeout: self.request_timeout.or(lower.request_timeout),
+            idle_timeout: self.idle_timeout.or(lower.idle_timeout),
+            write_timeout: self.write_timeout.or(lower.write_timeout),
+            connections: self.connections.or(lower.connections),
+            requests: self.requests.or(lower.requests),
+        }
+    }
+
+    fn into_limits(self) -> Result<Limits, ConfigError> {
+        let d = Limits::default();
+        let limits = Limits {
+            turn_timeout: self.turn_timeout.map_or(d.turn_timeout, |p| p.0),
+            agent_idle: self.agent_idle.map_or(d.agent_idle, |p| p.0),
+            queue: self.queue.unwrap_or(d.queue),
+            context_bytes: self.context_bytes.unwrap_or(d.context_bytes),
+            request_size: self.request_size.map_or(d.request_size, |s| s.0),
+            request_timeout: self.request_timeout.map_or(d.request_timeout, |p| p.0),
+            idle_timeout: self.idle_timeout.map_or(d.idle_timeout, |p| p.0),
+            write_timeout: self.write_timeout.map_or(d.write_timeout, |p| p.0),
+            connections: self.connections.unwrap_or(d.connections),
+            requests: self.requests.unwrap_or(d.requests),
+        };
+        let zero = [
+            ("limits.turn_timeout", limits.turn_timeout.is_zero()),
+            ("limits.queue", limits.queue == 0),
+            ("limits.request_size", limits.request_size == 0),
+            ("limits.request_timeout", limits.request_timeout.is_zero()),
+            ("limits.idle_timeout", limits.idle_timeout.is_zero()),
+            ("limits.write_timeout", limits.write_timeout.is_zero()),
+            ("limits.connections", limits.connections == 0),
+            ("limits.requests", limits.requests == 0),
+        ];
+        match zero.into_iter().find(|(_, zero)| *zero) {
+            Some((key, _)) => Err(ConfigError::Value { key, reason: "must be more than 0".into() }),
+            None => Ok(limits),
+        }
+    }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, ConfigError> {
+    let local = text
+        .strip_prefix("localhost:")
+        .and_then(|port| port.parse().ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    local.or_else(|| text.parse().ok()).ok_or_else(|| ConfigError::Value {
+        key: "listen",
+        reason: format!("`{text}` is not ADDRESS:PORT, e.g. 127.0.0.1:2468 or [::1]:2468"),
+    })
+}
+
+fn parse_public_url(text: &str) -> Result<Uri, ConfigError> {
+    let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
+    uri.filter(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some()).ok_or_else(
+        || ConfigError::Value {
+            key: "public_url",
+            reason: format!("`{text}` is not an address such as https://sessions.example.org"),
+        },
+    )
+}
+
+fn parse_origin(text: &str) -> Result<String, ConfigError> {
+    let origin = text.trim_end_matches('/');
+    let after_scheme = origin.split_once("://").map(|(_, rest)| rest);
+    match after_scheme {
+        Some(rest) if !rest.is_empty() && !rest.contains(['/', '*']) => {
+            Ok(origin.to_ascii_lowercase())
+        }
+        _ => Err(ConfigError::Value {
+            key: "allowed_origins",
+            reason: format!("`{text}` is not an origin such as https://app.example.org"),
+        }),
+    }
+}
+
+/// An absolute path; `~/` is the home directory.
+fn absolute(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    let path = match (path.strip_prefix("~"), directories::BaseDirs::new()) {
+        (Ok(rest), Some(dirs)) => dirs.home_dir().join(rest),
+        _ => path,
+    };
+    std::path::absolute(&path)
+        .map_err(|e| ConfigError::Value { key, reason: format!("{}: {e}", path.display()) })
+}
