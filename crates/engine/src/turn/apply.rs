@@ -1,0 +1,130 @@
+//! Carrying out what the translator found.
+
+use sessiond_agent::Effect;
+use sessiond_model::{Change, Part, SessionPatch};
+use sessiond_store::StoreError;
+
+use super::Run;
+use crate::actor::Actor;
+use crate::hub::Delta;
+
+impl Actor {
+    /// Carries out what the translator found, in order. Text is shown only after the part it
+    /// belongs to is durable.
+    pub(super) async fn apply(
+        &mut self,
+        run: &mut Run,
+        effects: Vec<Effect>,
+        mut changes: Vec<Change>,
+    ) -> Result<(), StoreError> {
+        for effect in effects {
+            match effect {
+                Effect::Part(part) => {
+                    run.grown.remove(&part.id);
+                    run.behind.remove(&part.id);
+                    changes.push(Change::PutPart(part));
+                }
+                Effect::Delta {
+                    part_id,
+                    message_id,
+                    field,
+                    delta,
+                    offset,
+                } => {
+                    self.flush(run, &mut changes).await?;
+                    run.behind.insert(part_id.clone());
+                    self.inner.hub.grow(Delta {
+                        session_id: self.live.id.clone(),
+                        message_id,
+                        part_id,
+                        field,
+                        delta,
+                        offset,
+                        directory: self.live.directory(),
+                        project_id: self.live.project_id(),
+                    });
+                }
+                Effect::PartGrew(part) => {
+                    self.inner.hub.open_part(
+                        part.clone(),
+                        self.live.directory(),
+                        self.live.project_id(),
+                    );
+                    run.open.insert(part.id.clone());
+                    run.grown.insert(part.id.clone(), part);
+                }
+                Effect::Todos(todos) => {
+                    changes.push(Change::SetTodos {
+                        todos,
+                        turn_id: Some(run.turn.id.clone()),
+                    });
+                }
+                Effect::Title(title) => {
+                    if let Some(old) = run.auto_title.clone().filter(|old| *old != title) {
+                        let patch = SessionPatch {
+                            title_if: Some((old, title.clone())),
+                            ..SessionPatch::default()
+                        };
+                        changes.push(Change::UpdateSession(patch));
+                        run.auto_title = Some(title);
+                    }
+                }
+                Effect::Profile(news) => changes.extend(self.profile_news(&news)),
+                Effect::Usage { cost_total, .. } => run.cost_total = cost_total.or(run.cost_total),
+                Effect::FileEdited(_) => {}
+            }
+        }
+        self.flush(run, &mut changes).await
+    }
+
+    pub(super) async fn flush(
+        &mut self,
+        run: &mut Run,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let changes = std::mem::take(changes);
+        let parts: Vec<Part> = changes
+            .iter()
+            .filter_map(|c| match c {
+                Change::PutPart(part) => Some(part.clone()),
+                _ => None,
+            })
+            .collect();
+        self.inner
+            .submit(&self.live.id, Vec::new(), changes)
+            .await?;
+        for part in parts {
+            if part.body.is_open() {
+                run.open.insert(part.id.clone());
+                self.inner
+                    .hub
+                    .open_part(part, self.live.directory(), self.live.project_id());
+            } else {
+                run.open.remove(&part.id);
+                self.inner.hub.close_part(&part.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the rows of open parts up to date.
+    pub(super) async fn checkpoint(&mut self, run: &mut Run) -> Result<(), StoreError> {
+        let behind = std::mem::take(&mut run.behind);
+        let mut changes: Vec<_> = std::mem::take(&mut run.grown)
+            .into_values()
+            .map(Change::PutPart)
+            .collect();
+        if !behind.is_empty() {
+            let open = run.translator.open_parts();
+            changes.extend(
+                open.into_iter()
+                    .filter(|p| behind.contains(&p.id))
+                    .map(Change::CheckpointPart),
+            );
+        }
+        self.flush(run, &mut changes).await
+    }
+}
