@@ -4,6 +4,7 @@
 //! recorded ones, when it is in the group of such a process, or when its environment carries
 //! our spawn id, which every descendant inherits.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -86,22 +87,21 @@ impl ProcessId {
         }
     }
 
-    /// SIGKILL to the group and to every marked process elsewhere; says who did not go within
-    /// a moment and how many were there.
+    /// SIGKILL to the group and to every marked process elsewhere, until none is left; says
+    /// how many there were, and who did not go within half a second.
     pub(crate) fn kill_all(&self) -> (usize, Vec<u32>) {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let until = Instant::now() + Duration::from_millis(500);
         loop {
-            self.signal_group(Signal::KILL);
             let members = self.members();
+            seen.extend(members.iter().copied());
             if members.is_empty() || Instant::now() >= until {
-                return (seen.len().max(members.len()), members);
+                return (seen.len(), members);
             }
-            for pid in &members {
-                seen.insert(*pid);
-                if let Some(pid) = as_pid(*pid) {
-                    let _ = kill_process(pid, Signal::KILL);
-                }
+            self.signal_group(Signal::KILL);
+            for pid in members.iter().filter_map(|pid| as_pid(*pid)) {
+                // It may be gone by now, which is what was wanted.
+                let _ = kill_process(pid, Signal::KILL);
             }
             // A killed process stays listed until the system has taken it down.
             std::thread::sleep(Duration::from_millis(2));
