@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use sessiond_agent::{Availability, Catalogue, HostLimits};
@@ -23,6 +23,9 @@ use crate::{
     AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, SubscribeOptions, Subscription,
     Workspace,
 };
+
+/// How long a search for the default agent is believed: one may be installed meanwhile.
+const DEFAULT_AGENT_FRESH: Duration = Duration::from_secs(10);
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -47,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) profiles: Mutex<BTreeMap<String, AgentProfile>>,
     pub(crate) actors: TaskTracker,
     pub(crate) agents: AtomicUsize,
+    /// The default agent as last looked up: finding it searches PATH.
+    default_agent: Mutex<Option<(Instant, String)>>,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -116,6 +121,7 @@ impl Engine {
             profiles: Mutex::new(profiles),
             actors: TaskTracker::new(),
             agents: AtomicUsize::new(0),
+            default_agent: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }));
         crate::recovery::recover(&engine.0).await?;
@@ -382,10 +388,18 @@ impl Engine {
 
 impl Inner {
     pub(crate) fn default_agent(&self) -> String {
-        self.config
-            .default_agent
-            .clone()
-            .unwrap_or_else(|| self.catalogue.default_agent().name.clone())
+        if let Some(name) = &self.config.default_agent {
+            return name.clone();
+        }
+        let mut known = self.default_agent.lock();
+        if let Some((at, name)) = &*known
+            && at.elapsed() < DEFAULT_AGENT_FRESH
+        {
+            return name.clone();
+        }
+        let name = self.catalogue.default_agent().name.clone();
+        *known = Some((Instant::now(), name.clone()));
+        name
     }
 }
 
