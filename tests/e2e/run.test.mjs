@@ -1,0 +1,101 @@
+// The real `opencode run --attach` and the real TUI against the demo agent.
+import assert from "node:assert/strict"
+import { execFileSync, spawnSync } from "node:child_process"
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { after, before, describe, it } from "node:test"
+import { opencodeEnv } from "./lib/agents.mjs"
+import { opencodeBin } from "./lib/paths.mjs"
+import { hermetic, run, until } from "./lib/process.mjs"
+import { Sessiond, TOKEN } from "./lib/sessiond.mjs"
+
+let server
+before(async () => {
+  server = await Sessiond.start({ name: "run" })
+})
+after(() => server?.stop())
+
+const environment = () => hermetic(join(server.dir, "client"), {
+  ...opencodeEnv,
+  OPENCODE_SERVER_PASSWORD: TOKEN,
+})
+
+async function opencodeRun(...args) {
+  const end = await run("opencode run", opencodeBin(), ["run", "--attach", server.base, ...args], {
+    env: environment(), cwd: server.project, timeout: 60_000,
+  })
+  return { ...end, lines: end.stdout.split("\n") }
+}
+
+describe("opencode run --attach", () => {
+  it("prints the answer and ends", async () => {
+    const end = await opencodeRun("what is the weather")
+    assert.equal(end.code, 0, end.stderr)
+    assert.match(end.stdout, /You said: what is the weather/)
+  })
+
+  it("continues the last session with -c", async () => {
+    await opencodeRun("remember the word tangerine")
+    const sessions = (await server.oc("GET", "/session")).length
+    const end = await opencodeRun("-c", "/history")
+    assert.equal(end.code, 0, end.stderr)
+    assert.match(end.stdout, /tangerine/)
+    assert.equal((await server.oc("GET", "/session")).length, sessions)
+  })
+
+  it("rejects permissions by itself, and allows them with --auto", async () => {
+    const no = await opencodeRun("/ask write rejected.txt no")
+    assert.equal(existsSync(join(server.project, "rejected.txt")), false, no.stdout + no.stderr)
+    const yes = await opencodeRun("--auto", "/ask write allowed.txt yes")
+    assert.equal(yes.code, 0, yes.stderr)
+    assert.equal(existsSync(join(server.project, "allowed.txt")), true, yes.stdout + yes.stderr)
+  })
+
+  it("speaks JSON with --format json", async () => {
+    const end = await opencodeRun("--format", "json", "in json please")
+    assert.equal(end.code, 0, end.stderr)
+    const events = end.lines.filter(Boolean).map((line) => JSON.parse(line))
+    const types = new Set(events.map((e) => e.type))
+    for (const type of ["step_start", "text", "step_finish"]) assert.ok(types.has(type), `${type} in ${[...types]}`)
+    assert.match(events.find((e) => e.type === "text").part.text, /in json please/)
+  })
+
+  it("tells about a failed turn", async () => {
+    const end = await opencodeRun("/fail the well is dry")
+    assert.match(end.stdout + end.stderr, /the well is dry/)
+  })
+})
+
+const tmux = spawnSync("tmux", ["-V"]).status === 0
+
+describe("opencode attach", { skip: tmux ? false : "tmux is not installed" }, () => {
+  const socket = () => `sessiond-${process.pid}`
+  const tell = (...args) => execFileSync("tmux", ["-L", socket(), ...args], { encoding: "utf8" })
+  const screen = () => tell("capture-pane", "-p", "-t", "tui")
+  const shows = (pattern) => until(`the screen shows ${pattern}`, () => pattern.test(screen()), { within: 40_000, every: 200 })
+    .catch((error) => {
+      throw new Error(`${error.message}\n${screen()}`)
+    })
+
+  after(() => spawnSync("tmux", ["-L", socket(), "kill-server"]))
+
+  it("starts, takes a prompt, streams the answer, and asks for permission", async () => {
+    const env = { ...environment(), TERM: "xterm-256color" }
+    const assignments = Object.entries(env).map(([k, v]) => `${k}=${v}`)
+    execFileSync("tmux", ["-L", socket(), "-f", "/dev/null", "new-session", "-d", "-s", "tui", "-x", "150", "-y", "50",
+      "env", "-i", ...assignments, opencodeBin(), "attach", server.base, "--dir", server.project])
+    await shows(/Ask anything/i)
+    tell("send-keys", "-t", "tui", "-l", "hello from the terminal")
+    await shows(/hello from the terminal/)
+    tell("send-keys", "-t", "tui", "Enter")
+    await shows(/You said: hello from the/)
+    // The second prompt comes to the screen by events only.
+    tell("send-keys", "-t", "tui", "-l", "/ask run echo second-$((20+2))")
+    await shows(/echo second/)
+    tell("send-keys", "-t", "tui", "Escape")
+    tell("send-keys", "-t", "tui", "Enter")
+    await shows(/Permission required/i)
+    tell("send-keys", "-t", "tui", "Enter")
+    await shows(/second-22/)
+  })
+})
