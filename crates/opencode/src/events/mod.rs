@@ -1,0 +1,7 @@
+//! Events as OpenCode's two streams carry them.
+
+mod ids;
+mod map;
+mod stream;
+
+pub(crate) use stream::{Surface, stream};

@@ -1,0 +1,10 @@
+//! Handlers, one file per group of endpoints.
+
+pub(crate) mod ask;
+pub(crate) mod catalog;
+pub(crate) mod event;
+pub(crate) mod instance;
+pub(crate) mod message;
+pub(crate) mod offered;
+pub(crate) mod prompt;
+pub(crate) mod session;

@@ -1,0 +1,209 @@
+//! `/session`: the sessions themselves.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde_json::{Value, json};
+use sessiond_engine::AbortOptions;
+use sessiond_model::{MessageId, Session, StatusKind, Timestamp};
+use sessiond_store::{SessionQuery, TurnQuery};
+
+use crate::decode::{self, Kind, Reject};
+use crate::error::ApiError;
+use crate::extract::{self, InSession, Pairs, Payload, RawPayload, Reply, Selected};
+use crate::state::App;
+use crate::wire::{self, SessionDto};
+
+/// Sessions listed when the client gives no limit.
+const DEFAULT_LIMIT: u32 = 100;
+/// Newest turns whose file changes `/diff` adds up.
+const DIFF_TURNS: u32 = 200;
+
+fn listed(sessions: &[Session]) -> Reply {
+    extract::json(&sessions.iter().map(SessionDto::of).collect::<Vec<_>>())
+}
+
+pub(crate) async fn list(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
+    let workspace = app.engine.workspace(at.directory.as_deref()).await?;
+    let mut filter = list_filter(&query)?;
+    let wide = query.get("scope").is_some() || filter.path_prefix.is_some();
+    if at.by_query && !wide {
+        filter.directory = Some(workspace.directory.clone());
+    }
+    filter.project_id = Some(workspace.project.id.clone());
+    if filter.limit == Some(0) {
+        return listed(&[]);
+    }
+    listed(&app.engine.sessions(&filter).await?.sessions)
+}
+
+/// The filters of the query, those of the directory aside.
+fn list_filter(query: &Pairs) -> Result<SessionQuery, Reject> {
+    let wrong = |what: &str, got: &str, name: &str| {
+        Reject::new(
+            Kind::Query,
+            format!("Expected {what}, got {}", Value::from(got)),
+        )
+        .at(name)
+    };
+    if let Some(scope) = query.get("scope").filter(|s| *s != "project") {
+        return Err(wrong("\"project\"", scope, "scope"));
+    }
+    let roots = match query.get("roots") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(wrong("\"true\" | \"false\"", other, "roots")),
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+    let since = query
+        .filled("start")
+        .and_then(|s| s.parse::<f64>().ok())
+        .filter(|ms| ms.is_finite())
+        .map(|ms| Timestamp(ms.ceil() as i64));
+    Ok(SessionQuery {
+        path_prefix: query.filled("path").map(str::to_owned),
+        roots,
+        updated_since: since,
+        search: query.filled("search").map(str::to_owned),
+        limit: list_limit(query.get("limit")),
+        ..SessionQuery::default()
+    })
+}
+
+/// As OpenCode reads it: nothing is 0, what is no number or negative is no limit.
+fn list_limit(text: Option<&str>) -> Option<u32> {
+    let Some(text) = text else {
+        return Some(DEFAULT_LIMIT);
+    };
+    if text.is_empty() {
+        return Some(0);
+    }
+    let number = text.parse::<f64>().ok().filter(|n| *n >= 0.0)?;
+    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+    #[expect(clippy::cast_sign_loss, reason = "not negative")]
+    Some(number as u32)
+}
+
+pub(crate) async fn create(State(app): State<App>, at: Selected, body: RawPayload) -> Reply {
+    let (mut new, workspace) = decode::new_session(body.0).map_err(ApiError::RejectedRaw)?;
+    if let Some(workspace) = workspace {
+        return Err(ApiError::NoWorkspace(workspace));
+    }
+    new.directory = at.directory;
+    let created = app.engine.create_session(new).await?;
+    extract::json(&SessionDto::of(&created.session))
+}
+
+pub(crate) async fn get(State(app): State<App>, InSession(id): InSession) -> Reply {
+    extract::json(&SessionDto::of(&app.engine.session(&id).await?))
+}
+
+pub(crate) async fn update(
+    State(app): State<App>,
+    InSession(id): InSession,
+    body: Payload,
+) -> Reply {
+    let Some(update) = decode::session_update(body.0)? else {
+        return extract::json(&SessionDto::of(&app.engine.session(&id).await?));
+    };
+    let session = app.engine.update_session(&id, update).await?;
+    extract::json(&SessionDto::of(&session))
+}
+
+pub(crate) async fn delete(State(app): State<App>, InSession(id): InSession) -> Reply {
+    app.engine.delete_session(&id).await?;
+    extract::json(&true)
+}
+
+pub(crate) async fn status(State(app): State<App>, at: Selected) -> Reply {
+    let workspace = app.engine.workspace(at.directory.as_deref()).await?;
+    let statuses = app.engine.statuses(Some(&workspace.directory)).await?;
+    let busy: BTreeMap<_, _> = statuses
+        .iter()
+        .filter(|(_, status)| status.kind == StatusKind::Busy)
+        .map(|(id, status)| (id, json!({"type": wire::status(status.kind)})))
+        .collect();
+    extract::json(&busy)
+}
+
+pub(crate) async fn children(State(app): State<App>, InSession(id): InSession) -> Reply {
+    listed(&app.engine.children(&id).await?)
+}
+
+pub(crate) async fn abort(State(app): State<App>, InSession(id): InSession) -> Reply {
+    app.engine.abort(&id, AbortOptions::default()).await?;
+    extract::json(&true)
+}
+
+pub(crate) async fn todo(State(app): State<App>, InSession(id): InSession) -> Reply {
+    extract::json(&app.engine.todos(&id).await?)
+}
+
+/// The file changes of one prompt, or of the whole session.
+pub(crate) async fn diff(State(app): State<App>, InSession(id): InSession, query: Pairs) -> Reply {
+    let message = query.get("messageID").map(MessageId::parse).transpose();
+    let message = message.map_err(|e| Reject::new(Kind::Query, e.to_string()).at("messageID"))?;
+    let session = app.engine.session(&id).await?;
+    let workspace = app.engine.workspace(Some(&session.directory)).await?;
+    let turns = match &message {
+        Some(message) => app
+            .engine
+            .turn_of_message(&id, message)
+            .await?
+            .into_iter()
+            .collect(),
+        None => app.engine.turns(&id, &newest(DIFF_TURNS)).await?,
+    };
+    let mut changes = Vec::with_capacity(turns.len());
+    for turn in &turns {
+        changes.push(app.engine.file_changes(&turn.id).await?);
+    }
+    extract::json(&wire::merged(changes, &workspace.worktree))
+}
+
+fn newest(limit: u32) -> TurnQuery {
+    TurnQuery {
+        limit: Some(limit),
+        ..TurnQuery::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(pairs: &[(&str, &str)]) -> Result<SessionQuery, String> {
+        let pairs = pairs
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect();
+        list_filter(&Pairs(pairs)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn filters_are_read_as_opencode_reads_them() {
+        let f = filter(&[]).unwrap();
+        assert_eq!((f.limit, f.roots), (Some(100), false));
+        assert_eq!(filter(&[("limit", "")]).unwrap().limit, Some(0));
+        assert_eq!(filter(&[("limit", "-1")]).unwrap().limit, None);
+        assert_eq!(filter(&[("limit", "abc")]).unwrap().limit, None);
+        assert_eq!(filter(&[("limit", "55")]).unwrap().limit, Some(55));
+        assert_eq!(filter(&[("start", "abc")]).unwrap().updated_since, None);
+        assert_eq!(
+            filter(&[("start", "5")]).unwrap().updated_since,
+            Some(Timestamp(5))
+        );
+        assert_eq!(
+            filter(&[("search", ""), ("path", "")]).unwrap().search,
+            None
+        );
+        assert_eq!(
+            filter(&[("roots", "1")]).unwrap_err(),
+            "Expected \"true\" | \"false\", got \"1\"\n  at [\"roots\"]"
+        );
+        assert_eq!(
+            filter(&[("scope", "x")]).unwrap_err(),
+            "Expected \"project\", got \"x\"\n  at [\"scope\"]"
+        );
+    }
+}
