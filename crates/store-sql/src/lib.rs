@@ -1,1 +1,26 @@
-//! SQL text and row mapping, written once for every SQL database
+//! The SQL of a session store: its text, its operations and its row mapping, written once
+//! for every SQL database.
+//!
+//! A driver implements [`Tx`] (run one statement) and [`Dialect`]; everything a store does is
+//! an [`Op`] over it. Statements are written with `$1`, `$2`, …: a driver of a database with
+//! other placeholders translates them (in SQLite `$1` is a *name*, so `$1` must become `?1`).
+
+mod commit;
+mod op;
+mod read;
+mod row;
+mod schema;
+mod sql;
+
+pub use commit::{CommitOp, MarkDegraded};
+pub use op::{Arg, Op, Row, Tx, Value};
+pub use read::{
+    BindingOf, Counters, EventsAfter, FileChangesOf, LiveBindings, MessageById, MessageOwner,
+    MessagesOf, PendingPermissions, PendingQuestions, PermissionById, Profiles, ProjectById,
+    Projects, QuestionById, SessionById, SessionByKey, SessionHeadById, Sessions, ShareOf, TodosOf,
+    TurnById, TurnByKey, TurnOfMessage, TurnsOf, Unfinished, UsageOf,
+};
+pub use schema::{
+    Dialect, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS, Migration,
+    SCHEMA, TABLES,
+};

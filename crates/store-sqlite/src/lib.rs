@@ -1,1 +1,14 @@
-//! The SQLite store: one writer thread with group commit, a reader pool, a lock file
+//! The SQLite store: one writer thread with group commit, a pool of readers, a lock file.
+
+mod conn;
+mod failpoint;
+mod incidents;
+mod lock;
+mod open;
+mod options;
+mod readers;
+mod store;
+mod writer;
+
+pub use options::SqliteOptions;
+pub use store::SqliteStore;

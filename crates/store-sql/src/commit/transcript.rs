@@ -1,0 +1,219 @@
+//! Messages and parts.
+
+use std::sync::Arc;
+
+use sessiond_model::{EventBody, Message, MessageId, Part, PartBody, PartId, SessionId};
+use sessiond_store::{EntityKind, StoreResult, rules};
+
+use super::{Removed, Work};
+use crate::op::{Arg, Tx, first};
+use crate::row::{checksum, sha256_hex, to_json};
+use crate::sql;
+
+/// Where a part's body lies.
+struct Stored {
+    inline: Option<String>,
+    blob: Option<i64>,
+    sum: i64,
+}
+
+impl<T: Tx> Work<'_, T> {
+    /// The key of a message and of its session, whichever that is.
+    pub(super) async fn message_key(&mut self, id: &MessageId) -> StoreResult<Option<(i64, i64)>> {
+        let row = first(self.tx, sql::MESSAGE_KEY, &[id.as_str().into()]).await?;
+        Ok(row.map(|mut row| (row.int(), row.int())))
+    }
+
+    /// The key of a message of this session.
+    async fn own_message(&mut self, id: &MessageId) -> StoreResult<Option<i64>> {
+        if let Some((_, mid)) = self.known.iter().find(|(known, _)| known == id) {
+            return Ok(Some(*mid));
+        }
+        let key = self.message_key(id).await?;
+        let mid = key.and_then(|(mid, sid)| (sid == self.head.sid).then_some(mid));
+        if let Some(mid) = mid {
+            self.known.push((id.clone(), mid));
+        }
+        Ok(mid)
+    }
+
+    pub(super) async fn session_id(&mut self, sid: i64) -> StoreResult<SessionId> {
+        let row = first(self.tx, sql::SESSION_ID, &[sid.into()]).await?;
+        Ok(SessionId::trusted(
+            &row.map_or_else(String::new, |mut r| r.text()),
+        ))
+    }
+
+    pub(super) async fn put_message(&mut self, message: &Message) -> StoreResult<()> {
+        let id = message.id.as_str();
+        let seq = self.next_seq();
+        let info = to_json(&message.info)?;
+        let sum = checksum(&info);
+        let mid = match self.message_key(&message.id).await? {
+            Some((_, sid)) if sid != self.head.sid => {
+                let owner = self.session_id(sid).await?;
+                return Err(rules::owned(EntityKind::Message, id, &owner));
+            }
+            Some((mid, _)) => {
+                let args = [mid.into(), seq.into(), sum.into(), (&info).into()];
+                self.tx.query(sql::MESSAGE_UPDATE, &args).await?;
+                mid
+            }
+            None => {
+                self.head.last_position += 1;
+                let args = [
+                    self.head.sid.into(),
+                    self.head.last_position.into(),
+                    id.into(),
+                    seq.into(),
+                    sum.into(),
+                    (&info).into(),
+                ];
+                let row = first(self.tx, sql::MESSAGE_INSERT, &args).await?;
+                let mid = row.map_or(0, |mut row| row.int());
+                self.known.push((message.id.clone(), mid));
+                mid
+            }
+        };
+        let head = &mut self.head;
+        head.id_floor = rules::floor_after_message(head.id_floor, message);
+        head.last_message_at = head.last_message_at.max(message.info.created());
+        self.emit(mid, EventBody::MessageUpdated(Arc::new(message.clone())));
+        Ok(())
+    }
+
+    pub(super) async fn remove_message(&mut self, id: &MessageId) -> StoreResult<()> {
+        if let Some(mid) = self.own_message(id).await? {
+            let parts = self.tx.query(sql::PART_KEYS_OF, &[mid.into()]).await?;
+            self.tx.query(sql::PARTS_DELETE, &[mid.into()]).await?;
+            for mut row in parts {
+                let blob = row.opt_int();
+                let counted = row.opt_text().map(|body| PartBody::from_stored(&body));
+                self.move_totals(counted.as_ref(), None);
+                if let Some(blob) = blob {
+                    self.release(blob).await?;
+                }
+            }
+            self.tx.query(sql::MESSAGE_DELETE, &[mid.into()]).await?;
+            self.known.retain(|(known, _)| known != id);
+        }
+        let removed = Removed {
+            message_id: id.clone(),
+            part_id: None,
+        };
+        let body = EventBody::MessageRemoved {
+            message_id: id.clone(),
+        };
+        self.emit_fact(&removed, body)
+    }
+
+    fn move_totals(&mut self, old: Option<&PartBody>, new: Option<&PartBody>) {
+        self.row_changed |= rules::move_totals(&mut self.head.session, old, new);
+    }
+
+    /// Inserts or replaces a part; `seq` is its event, if this change gives one.
+    pub(super) async fn put_part(&mut self, part: &Part, seq: Option<i64>) -> StoreResult<i64> {
+        let Some(mid) = self.own_message(&part.message_id).await? else {
+            let id = part.message_id.as_str();
+            return Err(rules::missing(EntityKind::Message, id));
+        };
+        let id = part.id.as_str();
+        let pid = match first(self.tx, sql::PART_KEY, &[id.into()]).await? {
+            Some(mut row) => {
+                let (pid, old_mid, sid) = (row.int(), row.int(), row.int());
+                let (old_seq, old_blob) = (row.int(), row.opt_int());
+                if old_mid != mid {
+                    let owner = self.session_id(sid).await?;
+                    return Err(rules::part_taken(id, &owner, &self.commit.session_id));
+                }
+                let counted = row.opt_text().map(|body| PartBody::from_stored(&body));
+                self.move_totals(counted.as_ref(), Some(&part.body));
+                let stored = self.store_body(&part.body, seq.is_some()).await?;
+                let args = [
+                    pid.into(),
+                    seq.unwrap_or(old_seq).into(),
+                    stored.sum.into(),
+                    stored.inline.as_ref().into(),
+                    stored.blob.into(),
+                ];
+                self.tx.query(sql::PART_UPDATE, &args).await?;
+                if let Some(blob) = old_blob {
+                    self.release(blob).await?;
+                }
+                pid
+            }
+            None => {
+                self.move_totals(None, Some(&part.body));
+                let stored = self.store_body(&part.body, seq.is_some()).await?;
+                let args: [Arg<'_>; 6] = [
+                    mid.into(),
+                    id.into(),
+                    seq.unwrap_or(0).into(),
+                    stored.sum.into(),
+                    stored.inline.as_ref().into(),
+                    stored.blob.into(),
+                ];
+                let row = first(self.tx, sql::PART_INSERT, &args).await?;
+                row.map_or(0, |mut row| row.int())
+            }
+        };
+        self.head.id_floor = rules::floor_after_part(self.head.id_floor, part);
+        Ok(pid)
+    }
+
+    /// Large bodies go to the blob table once they are final; a checkpoint stays inline,
+    /// because the next one replaces it.
+    async fn store_body(&mut self, body: &PartBody, is_final: bool) -> StoreResult<Stored> {
+        let text = to_json(body)?;
+        let sum = checksum(&text);
+        if !is_final || text.len() <= rules::LARGE_BODY {
+            return Ok(Stored {
+                inline: Some(text),
+                blob: None,
+                sum,
+            });
+        }
+        let hash = sha256_hex(&text);
+        let row = first(self.tx, sql::BLOB_PUT, &[(&hash).into(), (&text).into()]).await?;
+        Ok(Stored {
+            inline: None,
+            blob: row.map(|mut row| row.int()),
+            sum,
+        })
+    }
+
+    async fn release(&mut self, blob: i64) -> StoreResult<()> {
+        self.tx.query(sql::BLOB_RELEASE, &[blob.into()]).await?;
+        self.tx.query(sql::BLOB_SWEEP, &[blob.into()]).await?;
+        Ok(())
+    }
+
+    pub(super) async fn remove_part(
+        &mut self,
+        message_id: &MessageId,
+        part_id: &PartId,
+    ) -> StoreResult<()> {
+        if let Some(mid) = self.own_message(message_id).await?
+            && let Some(mut row) = first(self.tx, sql::PART_KEY, &[part_id.as_str().into()]).await?
+        {
+            let (pid, of, _, _, blob) = (row.int(), row.int(), row.int(), row.int(), row.opt_int());
+            if of == mid {
+                let counted = row.opt_text().map(|body| PartBody::from_stored(&body));
+                self.move_totals(counted.as_ref(), None);
+                self.tx.query(sql::PART_DELETE, &[pid.into()]).await?;
+                if let Some(blob) = blob {
+                    self.release(blob).await?;
+                }
+            }
+        }
+        let removed = Removed {
+            message_id: message_id.clone(),
+            part_id: Some(part_id.clone()),
+        };
+        let body = EventBody::PartRemoved {
+            message_id: message_id.clone(),
+            part_id: part_id.clone(),
+        };
+        self.emit_fact(&removed, body)
+    }
+}

@@ -1,0 +1,18 @@
+//! The reads.
+
+mod events;
+mod lists;
+mod messages;
+mod single;
+
+pub use events::EventsAfter;
+pub use lists::{
+    LiveBindings, PendingPermissions, PendingQuestions, Profiles, Projects, Sessions, TurnsOf,
+    Unfinished, UsageOf,
+};
+pub use messages::{MessageById, MessagesOf};
+pub use single::{
+    BindingOf, Counters, FileChangesOf, MessageOwner, PermissionById, ProjectById, QuestionById,
+    SessionById, SessionByKey, SessionHeadById, ShareOf, TodosOf, TurnById, TurnByKey,
+    TurnOfMessage,
+};

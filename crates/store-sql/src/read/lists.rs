@@ -1,0 +1,206 @@
+//! Reads of many things.
+
+use serde::de::DeserializeOwned;
+use sessiond_model::{
+    AgentBinding, AgentProfile, Permission, Project, Question, SessionId, StatusKind, Timestamp,
+    Turn, Usage,
+};
+use sessiond_store::{AskQuery, SessionCursor, SessionPage, SessionQuery, StoreResult, TurnQuery};
+
+use crate::commit::{ASK_PERMISSION, ASK_QUESTION};
+use crate::op::{Arg, Op, Tx};
+use crate::row;
+use crate::sql;
+
+/// The JSON in the first column of every row. A row that can't be read is left out, so that
+/// it does not hide the others.
+async fn documents<T: Tx, D: DeserializeOwned>(
+    tx: &mut T,
+    sql: &'static str,
+    args: &[Arg<'_>],
+) -> StoreResult<Vec<D>> {
+    let rows = tx.query(sql, args).await?;
+    Ok(rows.into_iter().filter_map(|mut row| row.json()).collect())
+}
+
+fn limit(limit: Option<u32>) -> i64 {
+    limit.map_or(i64::MAX, i64::from)
+}
+
+/// Sessions, newest change first.
+#[derive(Debug)]
+pub struct Sessions<'a>(pub &'a SessionQuery);
+
+impl Op for Sessions<'_> {
+    type Out = SessionPage;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<SessionPage> {
+        let query = self.0;
+        let sql = if query.trashed {
+            sql::SESSIONS_TRASHED
+        } else if query.parent_id.is_some() {
+            sql::SESSIONS_OF_PARENT
+        } else if query.directory.is_some() {
+            sql::SESSIONS_OF_DIRECTORY
+        } else if query.project_id.is_some() {
+            sql::SESSIONS_OF_PROJECT
+        } else {
+            sql::SESSIONS_ALL
+        };
+        let after = query.after.as_ref();
+        let search = query.search.as_ref().filter(|text| !text.is_empty());
+        let search = search.map(|text| text.to_ascii_lowercase());
+        let states = query.status.as_ref();
+        let state = |kind: StatusKind| match states {
+            None => Arg::Null,
+            Some(kinds) if kinds.contains(&kind) => kind.as_str().into(),
+            // No state has an empty name.
+            Some(_) => "".into(),
+        };
+        // One more than asked for tells whether there is a next page.
+        let args: [Arg<'_>; 14] = [
+            after.map_or(i64::MAX, |c| c.updated_at.millis()).into(),
+            after.map_or("", |c| c.id.as_str()).into(),
+            query
+                .updated_since
+                .map_or(i64::MIN, Timestamp::millis)
+                .into(),
+            query.project_id.as_ref().map(|p| p.as_str()).into(),
+            query.directory.as_ref().into(),
+            query.parent_id.as_ref().map(|p| p.as_str()).into(),
+            query.path_prefix.as_ref().into(),
+            i64::from(query.roots).into(),
+            search.as_ref().into(),
+            query.archived.map_or(-1, i64::from).into(),
+            state(StatusKind::Idle),
+            state(StatusKind::Busy),
+            state(StatusKind::Error),
+            limit(query.limit).saturating_add(1).into(),
+        ];
+        let rows = tx.query(sql, &args).await?;
+        let wanted = query.limit.map_or(usize::MAX, |l| l as usize);
+        let more = rows.len() > wanted;
+        let sessions: Vec<_> = rows.into_iter().take(wanted).map(row::session).collect();
+        Ok(SessionPage {
+            next: sessions.last().filter(|_| more).map(|s| SessionCursor {
+                updated_at: s.updated_at,
+                id: s.id.clone(),
+            }),
+            sessions,
+        })
+    }
+}
+
+/// Sessions that a crash may have left unfinished.
+#[derive(Debug)]
+pub struct Unfinished;
+
+impl Op for Unfinished {
+    type Out = Vec<SessionId>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<SessionId>> {
+        let rows = tx.query(sql::UNFINISHED, &[]).await?;
+        let id = |mut row: crate::Row| SessionId::trusted(&row.text());
+        Ok(rows.into_iter().map(id).collect())
+    }
+}
+
+/// Turns of a session, oldest first.
+#[derive(Debug)]
+pub struct TurnsOf<'a>(pub &'a SessionId, pub &'a TurnQuery);
+
+impl Op for TurnsOf<'_> {
+    type Out = Vec<Turn>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<Turn>> {
+        let sql = if self.1.open_only {
+            sql::TURNS_OPEN
+        } else {
+            sql::TURNS_OF
+        };
+        let args = [self.0.as_str().into(), limit(self.1.limit).into()];
+        let mut turns: Vec<Turn> = documents(tx, sql, &args).await?;
+        turns.reverse();
+        Ok(turns)
+    }
+}
+
+async fn pending<T: Tx, D: DeserializeOwned>(
+    tx: &mut T,
+    kind: i64,
+    query: &AskQuery,
+) -> StoreResult<Vec<D>> {
+    let directory = query.directory.as_ref().into();
+    match &query.session_id {
+        Some(id) => {
+            let args = [kind.into(), directory, id.as_str().into()];
+            documents(tx, sql::ASKS_PENDING_OF, &args).await
+        }
+        None => documents(tx, sql::ASKS_PENDING, &[kind.into(), directory]).await,
+    }
+}
+
+/// Pending permission requests, oldest first.
+#[derive(Debug)]
+pub struct PendingPermissions<'a>(pub &'a AskQuery);
+
+impl Op for PendingPermissions<'_> {
+    type Out = Vec<Permission>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<Permission>> {
+        pending(tx, ASK_PERMISSION, self.0).await
+    }
+}
+
+/// Pending questions, oldest first.
+#[derive(Debug)]
+pub struct PendingQuestions<'a>(pub &'a AskQuery);
+
+impl Op for PendingQuestions<'_> {
+    type Out = Vec<Question>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<Question>> {
+        pending(tx, ASK_QUESTION, self.0).await
+    }
+}
+
+/// The usage ledger of a session, oldest first.
+#[derive(Debug)]
+pub struct UsageOf<'a>(pub &'a SessionId);
+
+impl Op for UsageOf<'_> {
+    type Out = Vec<Usage>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<Usage>> {
+        documents(tx, sql::USAGE_OF, &[self.0.as_str().into()]).await
+    }
+}
+
+macro_rules! list_op {
+    ($(#[$doc:meta])* $name:ident, $item:ty, $sql:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl Op for $name {
+            type Out = Vec<$item>;
+
+            async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<$item>> {
+                documents(tx, $sql, &[]).await
+            }
+        }
+    };
+}
+
+list_op!(
+    /// Bindings that name a process.
+    LiveBindings, AgentBinding, sql::BINDINGS_LIVE
+);
+list_op!(
+    /// What is known of agents, by name.
+    Profiles, AgentProfile, sql::PROFILES
+);
+list_op!(
+    /// All projects, by id.
+    Projects, Project, sql::PROJECTS
+);

@@ -1,0 +1,199 @@
+//! A connection: statements, values and errors between SQLite and the rest.
+
+use std::collections::HashMap;
+use std::future::{Future, ready};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sessiond_model::SessionId;
+use sessiond_store::{StoreError, StoreResult, UnavailableReason};
+use sessiond_store_sql::{Arg, Op, Row, Tx, Value};
+
+use crate::incidents::Incidents;
+
+/// Statements that a connection keeps prepared: all there are.
+const STATEMENTS: usize = 128;
+
+/// A connection that runs operations.
+pub(crate) struct Conn {
+    pub(crate) db: Connection,
+    /// Statements in SQLite's own spelling, by the address of their constant.
+    spelled: HashMap<usize, String>,
+    incidents: Arc<Incidents>,
+    /// Sessions with rows that could not be read, since last asked.
+    pub(crate) damaged: Vec<SessionId>,
+}
+
+impl Conn {
+    pub(crate) fn open(
+        path: &Path,
+        flags: OpenFlags,
+        incidents: Arc<Incidents>,
+    ) -> StoreResult<Self> {
+        let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|e| fault("open the database", e))?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(Self {
+            db,
+            spelled: HashMap::new(),
+            incidents,
+            damaged: Vec::new(),
+        })
+    }
+
+    /// Runs an operation. Nothing in it waits, so it is done when this returns.
+    pub(crate) fn run<O: Op>(&mut self, op: O) -> StoreResult<O::Out> {
+        let done = op.run(self).now_or_never();
+        done.unwrap_or_else(|| {
+            Err(StoreError::Internal {
+                operation: "run an operation",
+                source: "it waited for something".into(),
+            })
+        })
+    }
+
+    /// Runs an operation of several statements on one state of the store.
+    pub(crate) fn snapshot<O: Op>(&mut self, op: O) -> StoreResult<O::Out> {
+        self.control("BEGIN")?;
+        let result = self.run(op);
+        self.control("COMMIT")?;
+        result
+    }
+
+    /// Runs a statement without values, kept prepared.
+    pub(crate) fn control(&self, sql: &'static str) -> StoreResult<()> {
+        let run = || self.db.prepare_cached(sql)?.raw_execute().map(drop);
+        run().map_err(|e| self.noted("control a transaction", e))
+    }
+
+    fn noted(&self, operation: &'static str, error: rusqlite::Error) -> StoreError {
+        if let Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =
+            error.sqlite_error_code()
+        {
+            self.incidents.note(format!(
+                "The database is damaged ({error}); stop sessiond and start it again: it sets the \
+                 database aside and saves what can be read."
+            ));
+        }
+        fault(operation, error)
+    }
+
+    fn select(&mut self, sql: &'static str, args: &[Arg<'_>]) -> rusqlite::Result<Vec<Row>> {
+        let address = sql.as_ptr().addr();
+        let spelled = self.spelled.entry(address).or_insert_with(|| spell(sql));
+        let mut statement = self.db.prepare_cached(spelled)?;
+        for (index, arg) in args.iter().enumerate() {
+            statement.raw_bind_parameter(index + 1, bound(arg))?;
+        }
+        let columns = statement.column_count();
+        let mut rows = statement.raw_query();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let mut values = Vec::with_capacity(columns);
+            for column in 0..columns {
+                values.push(value(row.get_ref(column)?));
+            }
+            found.push(Row::new(values));
+        }
+        Ok(found)
+    }
+}
+
+impl Tx for Conn {
+    fn query(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg<'_>],
+    ) -> impl Future<Output = StoreResult<Vec<Row>>> + Send {
+        let rows = self.select(sql, args);
+        ready(rows.map_err(|e| self.noted("run a statement", e)))
+    }
+
+    fn damaged(&mut self, session: &SessionId, what: &str) {
+        self.incidents.note(format!(
+            "{what} of session {session} is not what was written; what is left of it is kept."
+        ));
+        if !self.damaged.contains(session) {
+            self.damaged.push(session.clone());
+        }
+    }
+}
+
+/// `$1` means a *named* parameter to SQLite; the numbered one is `?1`.
+fn spell(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+fn bound<'a>(arg: &'a Arg<'a>) -> ToSqlOutput<'a> {
+    ToSqlOutput::Borrowed(match arg {
+        Arg::Null => ValueRef::Null,
+        Arg::Int(value) => ValueRef::Integer(*value),
+        Arg::Real(value) => ValueRef::Real(*value),
+        Arg::Text(value) => ValueRef::Text(value.as_bytes()),
+    })
+}
+
+fn value(column: ValueRef<'_>) -> Value {
+    match column {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Real(value) => Value::Real(value),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Bytes(bytes.to_vec()),
+        },
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+    }
+}
+
+/// What an error of SQLite means to the caller.
+pub(crate) fn fault(operation: &'static str, error: rusqlite::Error) -> StoreError {
+    let reason = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => UnavailableReason::DiskFull,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            UnavailableReason::ReadOnly
+        }
+        Some(ErrorCode::SystemIoFailure) => UnavailableReason::Io,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => UnavailableReason::Busy,
+        _ => {
+            return StoreError::Internal {
+                operation,
+                source: error.into(),
+            };
+        }
+    };
+    tracing::warn!(operation, %error, "the store is not available");
+    StoreError::Unavailable { reason }
+}
+
+/// What an error of the file system means to the caller.
+pub(crate) fn io_fault(operation: &'static str, error: io::Error) -> StoreError {
+    let reason = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => UnavailableReason::DiskFull,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            UnavailableReason::ReadOnly
+        }
+        _ => {
+            return StoreError::Internal {
+                operation,
+                source: error.into(),
+            };
+        }
+    };
+    tracing::warn!(operation, %error, "the store is not available");
+    StoreError::Unavailable { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_numbered_in_sqlite() {
+        assert_eq!(spell("a = $1 AND b = $12"), "a = ?1 AND b = ?12");
+    }
+}

@@ -1,0 +1,342 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use sessiond_model::{
+    AgentBinding, AgentProfile, Commit, FileDiff, MessageDoc, MessageId, Permission, PermissionId,
+    Project, ProjectId, Question, QuestionId, Seq, Session, SessionId, Share, Todo, Turn, TurnId,
+    Usage,
+};
+use sessiond_store::{
+    AskQuery, CommitFuture, EventPage, EventQuery, MessagePage, MessageQuery, SessionHead,
+    SessionPage, SessionQuery, Store, StoreError, StoreHealth, StoreResult, TurnQuery,
+    UnavailableReason,
+};
+use sessiond_store_sql as ops;
+use sessiond_store_sql::Op;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::SqliteOptions;
+use crate::conn::{Conn, io_fault};
+use crate::incidents::Incidents;
+use crate::lock::Lock;
+use crate::open::{DATABASE, open_writer};
+use crate::readers::Readers;
+use crate::writer::{Job, Writer};
+
+/// Reads of many rows that may run at once, off the async threads.
+const LARGE_READS: usize = 3;
+
+/// A store in an SQLite database.
+pub struct SqliteStore {
+    path: PathBuf,
+    epoch: u64,
+    jobs: SyncSender<Job>,
+    readers: Arc<Readers>,
+    large_reads: Semaphore,
+    incidents: Arc<Incidents>,
+    lock: Arc<Lock>,
+    writable: AtomicBool,
+    closed: AtomicBool,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unavailable(reason: UnavailableReason) -> StoreError {
+    StoreError::Unavailable { reason }
+}
+
+impl SqliteStore {
+    /// Opens the store of a data directory. Blocks while it does.
+    ///
+    /// # Errors
+    /// `Locked` when another process has it, `TooNew` when a newer sessiond wrote it,
+    /// `Unavailable` when the disk does not allow it.
+    pub fn open(options: &SqliteOptions) -> StoreResult<Self> {
+        std::fs::create_dir_all(&options.dir)
+            .map_err(|e| io_fault("make the data directory", e))?;
+        let lock = Arc::new(Lock::take(&options.dir, options.holder_url.as_deref())?);
+        let incidents = Arc::<Incidents>::default();
+        let path = options.dir.join(DATABASE);
+        let (conn, epoch) = open_writer(&path, options, &incidents)?;
+        let writer = Writer {
+            conn,
+            feed: options.feed.clone(),
+            lock: lock.clone(),
+        };
+        let (jobs, queue) = sync_channel(options.queue);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run(&queue))
+            .map_err(|e| io_fault("start the writer", e))?;
+        Ok(Self {
+            readers: Arc::new(Readers::new(path.clone(), incidents.clone())),
+            path,
+            epoch,
+            jobs,
+            large_reads: Semaphore::new(LARGE_READS),
+            incidents,
+            lock,
+            writable: AtomicBool::new(true),
+            closed: AtomicBool::new(false),
+            writer: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Notes the address of this process for others that want the directory.
+    ///
+    /// # Errors
+    /// When the lock file can't be written.
+    pub fn set_holder_url(&self, url: &str) -> StoreResult<()> {
+        self.lock.tell(Some(url))
+    }
+
+    fn open_still(&self) -> StoreResult<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(unavailable(UnavailableReason::Closed));
+        }
+        Ok(())
+    }
+
+    /// Passes on which sessions have rows that could not be read.
+    fn settle<R>(&self, (result, damaged): (StoreResult<R>, Vec<SessionId>)) -> StoreResult<R> {
+        if !damaged.is_empty() {
+            // When the queue is full the next read finds it again.
+            let _ = self.jobs.try_send(Job::Degrade(damaged));
+        }
+        result
+    }
+
+    /// A read of few rows: on the calling thread, because it takes microseconds.
+    fn point<O: Op>(&self, op: O) -> StoreResult<O::Out> {
+        self.open_still()?;
+        self.settle(self.readers.read(|conn| conn.run(op)))
+    }
+
+    /// A read of many rows: off the async threads, a few at a time.
+    async fn large<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Conn) -> StoreResult<R> + Send + 'static,
+    ) -> StoreResult<R> {
+        self.open_still()?;
+        let _permit = self.large_reads.acquire().await;
+        let readers = self.readers.clone();
+        let done = tokio::task::spawn_blocking(move || readers.read(read)).await;
+        match done {
+            Ok(done) => self.settle(done),
+            Err(error) => Err(StoreError::Internal {
+                operation: "read many rows",
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Closes the store and waits until the database is closed.
+    fn shut(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.readers.close();
+        if let Some(thread) = self.writer.lock().take() {
+            // Fails only when the writer is gone already.
+            let _ = self.jobs.send(Job::Close);
+            if thread.join().is_err() {
+                tracing::error!("the store's writer panicked");
+            }
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn commit(&self, commit: Commit) -> CommitFuture {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.open_still().and_then(|()| {
+            let job = Job::Commit(Box::new(commit), reply);
+            self.jobs.try_send(job).map_err(|error| {
+                unavailable(match error {
+                    TrySendError::Full(_) => UnavailableReason::Overloaded,
+                    TrySendError::Disconnected(_) => UnavailableReason::Closed,
+                })
+            })
+        });
+        Box::pin(async move {
+            sent?;
+            let answer = answer.await;
+            answer.unwrap_or_else(|_| Err(unavailable(UnavailableReason::Closed)))
+        })
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    async fn last_seq(&self) -> StoreResult<Seq> {
+        self.point(ops::Counters).map(|(seq, _)| seq)
+    }
+
+    async fn session(&self, id: &SessionId) -> StoreResult<Option<Session>> {
+        self.point(ops::SessionById(id))
+    }
+
+    async fn session_head(&self, id: &SessionId) -> StoreResult<Option<SessionHead>> {
+        self.point(ops::SessionHeadById(id))
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> StoreResult<SessionPage> {
+        let query = query.clone();
+        self.large(move |conn| conn.run(ops::Sessions(&query)))
+            .await
+    }
+
+    async fn session_by_key(&self, key: &str) -> StoreResult<Option<(SessionId, String)>> {
+        self.point(ops::SessionByKey(key))
+    }
+
+    async fn unfinished_sessions(&self) -> StoreResult<Vec<SessionId>> {
+        self.point(ops::Unfinished)
+    }
+
+    async fn messages(
+        &self,
+        session: &SessionId,
+        query: &MessageQuery,
+    ) -> StoreResult<MessagePage> {
+        let (session, query) = (session.clone(), query.clone());
+        let read = move |conn: &mut Conn| conn.snapshot(ops::MessagesOf(&session, &query));
+        self.large(read).await
+    }
+
+    async fn message(
+        &self,
+        session: &SessionId,
+        id: &MessageId,
+    ) -> StoreResult<Option<MessageDoc>> {
+        self.open_still()?;
+        let op = ops::MessageById(session, id);
+        self.settle(self.readers.read(|conn| conn.snapshot(op)))
+    }
+
+    async fn message_owner(&self, id: &MessageId) -> StoreResult<Option<SessionId>> {
+        self.point(ops::MessageOwner(id))
+    }
+
+    async fn turn(&self, id: &TurnId) -> StoreResult<Option<Turn>> {
+        self.point(ops::TurnById(id))
+    }
+
+    async fn turns(&self, session: &SessionId, query: &TurnQuery) -> StoreResult<Vec<Turn>> {
+        let (session, query) = (session.clone(), query.clone());
+        self.large(move |conn| conn.run(ops::TurnsOf(&session, &query)))
+            .await
+    }
+
+    async fn turn_by_key(&self, session: &SessionId, key: &str) -> StoreResult<Option<Turn>> {
+        self.point(ops::TurnByKey(session, key))
+    }
+
+    async fn turn_of_message(
+        &self,
+        session: &SessionId,
+        message: &MessageId,
+    ) -> StoreResult<Option<Turn>> {
+        self.point(ops::TurnOfMessage(session, message))
+    }
+
+    async fn todos(&self, session: &SessionId) -> StoreResult<Vec<Todo>> {
+        self.point(ops::TodosOf(session))
+    }
+
+    async fn permission(&self, id: &PermissionId) -> StoreResult<Option<Permission>> {
+        self.point(ops::PermissionById(id))
+    }
+
+    async fn pending_permissions(&self, query: &AskQuery) -> StoreResult<Vec<Permission>> {
+        self.point(ops::PendingPermissions(query))
+    }
+
+    async fn question(&self, id: &QuestionId) -> StoreResult<Option<Question>> {
+        self.point(ops::QuestionById(id))
+    }
+
+    async fn pending_questions(&self, query: &AskQuery) -> StoreResult<Vec<Question>> {
+        self.point(ops::PendingQuestions(query))
+    }
+
+    async fn binding(&self, session: &SessionId) -> StoreResult<Option<AgentBinding>> {
+        self.point(ops::BindingOf(session))
+    }
+
+    async fn live_bindings(&self) -> StoreResult<Vec<AgentBinding>> {
+        self.point(ops::LiveBindings)
+    }
+
+    async fn profiles(&self) -> StoreResult<Vec<AgentProfile>> {
+        self.point(ops::Profiles)
+    }
+
+    async fn projects(&self) -> StoreResult<Vec<Project>> {
+        self.point(ops::Projects)
+    }
+
+    async fn project(&self, id: &ProjectId) -> StoreResult<Option<Project>> {
+        self.point(ops::ProjectById(id))
+    }
+
+    async fn usage(&self, session: &SessionId) -> StoreResult<Vec<Usage>> {
+        let session = session.clone();
+        self.large(move |conn| conn.run(ops::UsageOf(&session)))
+            .await
+    }
+
+    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileDiff>> {
+        let turn = turn.clone();
+        self.large(move |conn| conn.run(ops::FileChangesOf(&turn)))
+            .await
+    }
+
+    async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>> {
+        self.point(ops::ShareOf(session))
+    }
+
+    async fn events(&self, query: &EventQuery) -> StoreResult<EventPage> {
+        let query = query.clone();
+        self.large(move |conn| conn.snapshot(ops::EventsAfter(&query)))
+            .await
+    }
+
+    async fn health(&self) -> StoreResult<StoreHealth> {
+        let (_, sessions) = self.point(ops::Counters)?;
+        let wal = self.path.with_extension("db-wal");
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |m| m.len());
+        Ok(StoreHealth {
+            backend: "sqlite",
+            writable: self.writable.load(Ordering::Relaxed),
+            sessions,
+            bytes: Some(size(&self.path) + size(&wal)),
+            incidents: self.incidents.list(),
+        })
+    }
+
+    async fn close(&self) -> StoreResult<()> {
+        self.shut();
+        Ok(())
+    }
+}

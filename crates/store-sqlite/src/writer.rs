@@ -1,0 +1,184 @@
+//! The writer: one thread that owns the only connection that writes. Commits that wait
+//! together become durable together, each with a savepoint of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use sessiond_model::{Commit, SessionId};
+use sessiond_store::{Committed, Feed, StoreError, StoreResult};
+use sessiond_store_sql::{CommitOp, MarkDegraded};
+use tokio::sync::oneshot;
+
+use crate::conn::Conn;
+use crate::failpoint;
+use crate::lock::Lock;
+
+/// Most commits that become durable together.
+const GROUP: usize = 256;
+
+/// After so long without a commit the log is moved into the database.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Who waits for a commit.
+pub(crate) type Reply = oneshot::Sender<StoreResult<Committed>>;
+
+/// What the writer is asked to do.
+pub(crate) enum Job {
+    /// Commit.
+    Commit(Box<Commit>, Reply),
+    /// Note sessions with rows that could not be read.
+    Degrade(Vec<SessionId>),
+    /// Finish and stop.
+    Close,
+}
+
+/// The writer's state, on its thread.
+pub(crate) struct Writer {
+    pub(crate) conn: Conn,
+    pub(crate) feed: Arc<dyn Feed>,
+    /// Held until the database is closed.
+    pub(crate) lock: Arc<Lock>,
+}
+
+impl Writer {
+    /// Works until it is told to stop or nobody is left who could ask.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut fresh = false;
+        loop {
+            let job = if fresh {
+                match jobs.recv_timeout(IDLE) {
+                    Ok(job) => job,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.checkpoint(50);
+                        fresh = false;
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            } else {
+                match jobs.recv() {
+                    Ok(job) => job,
+                    Err(_) => break,
+                }
+            };
+            fresh = true;
+            let mut group = Vec::new();
+            let mut degraded = Vec::new();
+            let mut close = false;
+            let mut next = Some(job);
+            while let Some(job) = next {
+                match job {
+                    Job::Commit(commit, reply) => group.push((commit, reply)),
+                    Job::Degrade(sessions) => degraded.extend(sessions),
+                    Job::Close => {
+                        close = true;
+                        break;
+                    }
+                }
+                next = (group.len() < GROUP)
+                    .then(|| jobs.try_recv().ok())
+                    .flatten();
+            }
+            if !group.is_empty() {
+                self.commit(group);
+            }
+            degraded.append(&mut self.conn.damaged);
+            for session in degraded {
+                if let Err(error) = self.conn.run(MarkDegraded(&session)) {
+                    tracing::warn!(%session, %error, "could not mark the session as degraded");
+                }
+            }
+            if close {
+                break;
+            }
+        }
+        self.checkpoint(2_000);
+        drop(self.conn);
+        drop(self.lock);
+    }
+
+    /// Moves the log into the database and empties it, unless readers need it still.
+    fn checkpoint(&self, patience_ms: u32) {
+        let sql = format!(
+            "PRAGMA busy_timeout = {patience_ms}; PRAGMA wal_checkpoint(TRUNCATE); \
+             PRAGMA busy_timeout = 2000;"
+        );
+        if let Err(error) = self.conn.db.execute_batch(&sql) {
+            tracing::debug!(%error, "could not move the log into the database");
+        }
+    }
+
+    /// Makes a group of commits durable, tells subscribers, then the committers.
+    fn commit(&mut self, group: Vec<(Box<Commit>, Reply)>) {
+        let (commits, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let results = self.transact(&commits);
+        for committed in results.iter().flatten() {
+            if !committed.events.is_empty() {
+                self.feed.publish(&committed.events);
+            }
+        }
+        failpoint::hit(failpoint::BEFORE_REPLY);
+        for (reply, result) in replies.into_iter().zip(results) {
+            // Whoever asked may be gone; the commit stands all the same.
+            let _ = reply.send(result);
+        }
+    }
+
+    /// One result for each commit. Where the whole group fails, so does each of them.
+    fn transact(&mut self, commits: &[Box<Commit>]) -> Vec<StoreResult<Committed>> {
+        let mut results = Vec::with_capacity(commits.len());
+        let done = self.apply_all(commits, &mut results);
+        if let Err(error) = done {
+            if !self.conn.db.is_autocommit()
+                && let Err(error) = self.conn.control("ROLLBACK")
+            {
+                tracing::error!(%error, "could not roll back");
+            }
+            results = (commits.iter()).map(|_| Err(again(&error))).collect();
+        }
+        results
+    }
+
+    fn apply_all(
+        &mut self,
+        commits: &[Box<Commit>],
+        results: &mut Vec<StoreResult<Committed>>,
+    ) -> StoreResult<()> {
+        failpoint::hit(failpoint::BEFORE_BEGIN);
+        self.conn.control("BEGIN IMMEDIATE")?;
+        for commit in commits {
+            self.conn.control("SAVEPOINT job")?;
+            let result = self.conn.run(CommitOp(commit));
+            if let Err(error) = &result {
+                // A full disk and the like end the transaction, and with it the group.
+                if self.conn.db.is_autocommit() || is_outage(error) {
+                    return Err(again(error));
+                }
+                self.conn.control("ROLLBACK TO job")?;
+            }
+            self.conn.control("RELEASE job")?;
+            results.push(result);
+        }
+        failpoint::hit(failpoint::AFTER_APPLY);
+        failpoint::hit(failpoint::BEFORE_COMMIT);
+        self.conn.control("COMMIT")?;
+        failpoint::hit(failpoint::AFTER_COMMIT);
+        Ok(())
+    }
+}
+
+fn is_outage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable { .. })
+}
+
+/// The same failure for another commit of the group.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { reason } => StoreError::Unavailable { reason: *reason },
+        other => StoreError::Internal {
+            operation: "commit a group",
+            source: other.to_string().into(),
+        },
+    }
+}
