@@ -1,12 +1,28 @@
 //! Configuration, authentication and wiring: what makes a server of the other rooms.
+//!
+//! [`Server::start`] takes a [`Config`] and answers a [`Running`] server, also in tests (on
+//! port 0, with several servers in one process).
 
+mod banner;
 mod config;
+mod doctor;
+mod error;
 mod front;
 mod net;
+mod rooms;
+mod server;
+mod signals;
+mod telemetry;
 mod token;
 
 pub use config::{
     Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig, LogFormat, LogSettings,
     Period, Settings, Size, Sources,
 };
+pub use doctor::{Check, check_data};
+pub use error::StartError;
+pub use rooms::openapi_json;
+pub use server::{Running, Server};
+pub use signals::Signals;
+pub use telemetry::init_logging;
 pub use token::Token;

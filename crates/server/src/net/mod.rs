@@ -14,11 +14,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Limits;
 use crate::front::Front;
+use crate::server::Stop;
 
 /// Largest request head.
 const MAX_HEAD: usize = 64 * 1024;
@@ -29,14 +29,14 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     content-type: application/json\r\ncontent-length: 42\r\nconnection: close\r\n\r\n\
     {\"message\":\"Too many connections at once\"}\n";
 
-/// Serves connections until `stopping`; then those that are open finish the request they are
+/// Serves connections until `stop` says so; then those that are open finish the request they are
 /// at, and close.
 pub(crate) async fn accept(
     listener: TcpListener,
     front: Arc<Front>,
     limits: Limits,
     connections: TaskTracker,
-    stopping: CancellationToken,
+    stop: Stop,
 ) {
     let mut builder = http1::Builder::new();
     builder
@@ -46,7 +46,7 @@ pub(crate) async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stopping.cancelled() => return,
+            () = stop.stopping.cancelled() => return,
         };
         match accepted {
             Ok((mut stream, _)) => {
@@ -56,7 +56,7 @@ pub(crate) async fn accept(
                     continue;
                 }
                 let served =
-                    serve(stream, builder.clone(), front.clone(), limits, stopping.clone());
+                    serve(stream, builder.clone(), front.clone(), limits, stop.clone());
                 connections.spawn(served);
             }
             Err(e) if is_of_the_peer(&e) => {}
@@ -79,7 +79,7 @@ async fn serve(
     builder: http1::Builder,
     front: Arc<Front>,
     limits: Limits,
-    stopping: CancellationToken,
+    stop: Stop,
 ) {
     if let Err(error) = io::prepare(&stream, limits.write_timeout) {
         tracing::debug!(%error, "a connection was gone before it was served");
@@ -94,9 +94,12 @@ async fn serve(
     let mut connection = pin!(builder.serve_connection(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
+        () = stop.stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => ended,
+                () = stop.cut.cancelled() => Ok(()),
+            }
         }
     };
     front.metrics().connections.fetch_sub(1, Ordering::Relaxed);

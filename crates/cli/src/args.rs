@@ -1,0 +1,181 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use sessiond_server::{Config, ConfigError, LogFormat, LogSettings, Settings, Sources};
+
+/// Keeps coding-agent sessions: durable, for every client, whatever agent does the work.
+///
+/// Stock OpenCode clients and the project's own REST API connect to one server; Claude Code,
+/// Codex, OpenCode, Gemini and other ACP agents do the work behind it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sessiond",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        sessiond serve                       serve on 127.0.0.1:2468\n  \
+        sessiond agents                      what agents are there, and why not\n  \
+        sessiond token                       how clients connect\n  \
+        opencode attach http://127.0.0.1:2468/opencode -p \"$(sessiond token)\""
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which server and data.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct Place {
+    /// The configuration file [default: sessiond.toml in the user's configuration directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where sessions are kept [default: the user's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve sessions over HTTP, until Ctrl-C
+    #[command(after_help = SERVE_HELP)]
+    Serve(Serve),
+    /// List the agents, where they were found, and what to do about those that were not
+    Agents {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the token that clients show
+    #[command(after_help = "Examples:\n  \
+        opencode attach http://127.0.0.1:2468/opencode -p \"$(sessiond token)\"\n  \
+        curl -H \"Authorization: Bearer $(sessiond token)\" http://127.0.0.1:2468/v1/sessions")]
+    Token,
+    /// Check data directory, store, address and agents, and say what to do
+    Doctor,
+    /// Print the OpenAPI document of /v1
+    Openapi,
+    /// Serve the demo agent over stdio
+    #[command(hide = true)]
+    DemoAgent,
+}
+
+const SERVE_HELP: &str = "\
+Every setting can be given as a flag, in the environment (SESSIOND_LISTEN, SESSIOND_LIMITS_QUEUE, …)
+or in sessiond.toml; the first that says something counts. All of them, with their defaults:
+
+  listen = \"127.0.0.1:2468\"
+  data_dir = \"~/.local/share/sessiond\"   # where sessions and the token are kept
+  directory = \".\"                  # of requests that name none
+  auth = true                      # false only on loopback
+  token = \"…\"                      # instead of the one in data_dir/token
+  allowed_hosts = []               # more names this server goes by
+  allowed_origins = []             # more pages that may call it
+  public_url = \"https://…\"         # its address behind a proxy
+  default_agent = \"claude\"         # otherwise the first one found
+
+  [limits]
+  turn_timeout = \"1h\"
+  agent_idle = \"10m\"               # then its process ends
+  queue = 100                      # waiting prompts of a session
+  context_bytes = 200000           # told to an agent that has forgotten
+  request_size = \"32MiB\"
+  request_timeout = \"60s\"
+  idle_timeout = \"75s\"
+  write_timeout = \"60s\"
+  connections = 4096
+  requests = 1024
+
+  [log]
+  level = \"info\"
+  format = \"text\"                  # or \"json\"
+
+  [agents.NAME]                    # a new agent, or other values for a known one
+  command = \"my-agent\"
+  args = [\"--acp\"]
+  env = { KEY = \"value\" }
+  cwd = \"/dir\"
+  default_mode = \"…\"
+  default_model = \"…\"
+  title = \"…\"
+
+Examples:
+  sessiond serve
+  sessiond serve --listen 127.0.0.1:0 --data-dir /tmp/try
+  SESSIOND_LOG_LEVEL=debug sessiond serve --config ./sessiond.toml";
+
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct Serve {
+    /// Address to listen on; port 0 is any free one [default: 127.0.0.1:2468]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Ask for no token (on loopback only)
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+    /// Agent of prompts that name none [default: the first one found]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// Log level, or directives as in `info,sessiond_engine=debug` [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// Log as JSON
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+impl Args {
+    /// The configuration that flags, environment and file give.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        let mut flags =
+            Settings { data_dir: self.place.data_dir.clone(), ..Settings::default() };
+        if let Command::Serve(serve) = &self.command {
+            flags.listen.clone_from(&serve.listen);
+            flags.auth = serve.no_auth.then_some(false);
+            flags.default_agent.clone_from(&serve.agent);
+            flags.log = LogSettings {
+                level: serve.log.clone(),
+                format: serve.log_json.then_some(LogFormat::Json),
+            };
+        }
+        let env = |name: &str| std::env::var(name).ok();
+        Config::load(Sources { file: self.place.config.clone(), flags, env: &env })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    /// The help is the reference of all settings: it must be a valid file.
+    #[test]
+    fn the_settings_in_the_help_are_those_that_are_read() {
+        let sample: String = SERVE_HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .take_while(|line| !line.starts_with("sessiond serve"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let sample = sample
+            .replace("token = \"…\" ", "token = \"a-token-of-twenty-characters\" ")
+            .replace("https://…", "https://s.example")
+            .replace("[agents.NAME]", "[agents.claude]");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sessiond.toml");
+        std::fs::write(&path, &sample).unwrap();
+        let sources = Sources { file: Some(path), flags: Settings::default(), env: &|_| None };
+        let config = Config::load(sources).unwrap();
+        assert_eq!(config.limits, sessiond_server::Limits::default());
+        assert_eq!(config.log, sessiond_server::LogConfig::default());
+        assert_eq!(config.listen, Config::in_dir("/").listen);
+    }
+}

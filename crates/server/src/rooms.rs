@@ -1,0 +1,169 @@
+//! Putting the rooms together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use metrics::Counter;
+use sessiond_api::ApiState;
+use sessiond_engine::{Engine, EngineConfig, Hub};
+use sessiond_model::{Clock, Event, HybridIds, SystemClock};
+use sessiond_opencode::{OpenCodeState, ServerPaths};
+use sessiond_store::{Feed, Store, StoreError};
+use sessiond_store_sqlite::{SqliteOptions, SqliteStore};
+use tokio_util::sync::CancellationToken;
+
+use crate::front::{Metrics, Vital, Vitals};
+use crate::{Config, StartError};
+
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The hub, with what goes through it counted.
+#[derive(Debug)]
+struct CountedFeed {
+    hub: Arc<Hub>,
+    commits: Counter,
+    events: Counter,
+}
+
+impl Feed for CountedFeed {
+    fn publish(&self, events: &Arc<[Arc<Event>]>) {
+        self.commits.increment(1);
+        self.events.increment(events.len() as u64);
+        self.hub.publish(events);
+    }
+}
+
+/// The rooms of one server.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl Rooms {
+    /// Opens the store, which tells others that it is served at `url`, and starts the engine.
+    pub(crate) async fn open(
+        config: &Config,
+        url: Option<&str>,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        let hub = Arc::new(Hub::new());
+        let feed = Arc::new(CountedFeed {
+            hub: hub.clone(),
+            commits: metrics.commits.clone(),
+            events: metrics.events.clone(),
+        });
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = open_store(config, url, feed, clock.clone()).await?;
+        let ids = Arc::new(HybridIds::new(clock.clone()));
+        let engine =
+            Engine::start(store.clone(), hub, config.catalogue(), clock, ids, engine_config(config))
+                .await?;
+        Ok(Self { engine, store })
+    }
+
+    /// Everything that is served, by path. Requests that wait for a turn are let go, without
+    /// its end, when `released` is cancelled.
+    pub(crate) fn router(&self, config: &Config, released: CancellationToken) -> Router {
+        let opencode = sessiond_opencode::router(OpenCodeState {
+            engine: self.engine.clone(),
+            version: VERSION.to_owned(),
+            paths: paths(config),
+        });
+        let api = sessiond_api::router(ApiState::new(self.engine.clone(), released));
+        Router::new()
+            .nest("/opencode", opencode)
+            .nest("/v1", api)
+            .route("/global/health", get(async || sessiond_opencode::root_health(VERSION)))
+    }
+}
+
+/// The OpenAPI document of `/v1`.
+#[must_use]
+pub fn openapi_json() -> String {
+    sessiond_api::openapi().to_pretty_json().unwrap_or_default()
+}
+
+/// Opens the store of the data directory.
+pub(crate) async fn open_store(
+    config: &Config,
+    url: Option<&str>,
+    feed: Arc<dyn Feed>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let options = SqliteOptions {
+        holder_url: url.map(str::to_owned),
+        ..SqliteOptions::new(&config.data_dir, feed, clock, VERSION)
+    };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
+    match opened {
+        Ok(store) => Ok(Arc::new(store?)),
+        Err(e) => Err(StoreError::Internal { operation: "open", source: Box::new(e) }),
+    }
+}
+
+/// Directories that OpenCode clients show.
+fn paths(config: &Config) -> ServerPaths {
+    let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned());
+    let file_dir = config.file.as_deref().and_then(Path::parent);
+    ServerPaths {
+        home: home.unwrap_or_else(|| "/".into()),
+        state: config.data_dir.clone(),
+        config: file_dir.unwrap_or(&config.data_dir).to_owned(),
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        version: VERSION.to_owned(),
+        default_directory: config.directory.clone(),
+        default_agent: config.default_agent.clone(),
+        turn_timeout: config.limits.turn_timeout,
+        agent_idle: config.limits.agent_idle,
+        queue_limit: config.limits.queue,
+        context_budget: config.limits.context_bytes,
+        ..EngineConfig::default()
+    }
+}
+
+/// The rooms as probes see them.
+#[derive(Debug)]
+pub(crate) struct RoomVitals {
+    pub(crate) engine: Engine,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Vitals for RoomVitals {
+    fn look(&self) -> BoxFuture<'_, Vital> {
+        async {
+            let health = match self.engine.health().await {
+                Ok(health) => health,
+                Err(e) => {
+                    tracing::warn!(error = %e, "the store cannot be asked how it is");
+                    let unready = Some("the store does not answer".to_owned());
+                    return Vital { unready, gauges: Vec::new() };
+                }
+            };
+            let unready = if health.stopping || self.stopping.is_cancelled() {
+                Some("stopping".to_owned())
+            } else {
+                (!health.store.writable).then(|| "the store is not writable".to_owned())
+            };
+            let mut gauges = vec![
+                ("sessiond_sessions", health.store.sessions as f64),
+                ("sessiond_sessions_live", health.live_sessions as f64),
+                ("sessiond_agents", health.agents as f64),
+                ("sessiond_subscribers", health.subscribers as f64),
+                ("sessiond_store_writable", f64::from(u8::from(health.store.writable))),
+            ];
+            gauges.extend(health.store.bytes.map(|b| ("sessiond_store_bytes", b as f64)));
+            Vital { unready, gauges }
+        }
+        .boxed()
+    }
+}
