@@ -1,0 +1,26 @@
+//! The shapes of `/v1`: our own names in snake_case, times in integer milliseconds since the
+//! Unix epoch (UTC), `null` where there is no value.
+
+mod agent;
+mod event;
+mod interact;
+mod message;
+mod part;
+mod project;
+mod prompt;
+mod session;
+mod turn;
+
+pub(crate) use agent::{AgentList, BindingReply};
+pub(crate) use event::{DeltaDto, EventDto, EventPageDto, StateDto, StreamNote};
+pub(crate) use interact::{
+    PermissionDto, PermissionList, PermissionReplyBody, QuestionDto, QuestionList,
+    QuestionReplyBody, TodoList,
+};
+pub(crate) use message::{MessageDto, MessagePageDto};
+pub(crate) use project::{ProjectDto, ProjectList};
+pub(crate) use prompt::{PromptBody, PromptReply};
+pub(crate) use session::{
+    CreateSession, DeleteReply, PatchSession, SessionDto, SessionList, SessionPageDto,
+};
+pub(crate) use turn::{AbortBody, AbortReply, ChangeList, TurnDto, TurnList, UsageList};

@@ -1,0 +1,327 @@
+//! Errors as RFC 9457 `application/problem+json`.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sessiond_engine::EngineError;
+use sessiond_store::EntityKind;
+use utoipa::ToSchema;
+
+/// Media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The kinds of problems. Each has one `type` URI, one title and one status, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// A value of the request is wrong; `field` names it.
+    InvalidRequest,
+    /// The body is not JSON.
+    MalformedJson,
+    /// No valid token.
+    Unauthorized,
+    /// The request's `Host` or `Origin` is not allowed.
+    Forbidden,
+    /// There is no such thing (any more).
+    NotFound,
+    /// There is no such address.
+    UnknownRoute,
+    /// The address exists, but not with this method.
+    MethodNotAllowed,
+    /// The request took too long to arrive.
+    RequestTimeout,
+    /// The thing is in a state that forbids it, or the id is taken.
+    Conflict,
+    /// The session has open turns.
+    Busy,
+    /// `If-Match` does not hold.
+    PreconditionFailed,
+    /// The body is too large.
+    PayloadTooLarge,
+    /// The body is not of a type that is understood here.
+    UnsupportedMediaType,
+    /// The `Idempotency-Key` was used for another request.
+    IdempotencyKeyReused,
+    /// A fault of the server.
+    Internal,
+    /// Not now; try again after `Retry-After` seconds.
+    Unavailable,
+}
+
+impl ProblemKind {
+    fn facts(self) -> (&'static str, &'static str, StatusCode) {
+        use ProblemKind as K;
+        match self {
+            K::InvalidRequest => (
+                "invalid-request",
+                "The request is not valid",
+                StatusCode::BAD_REQUEST,
+            ),
+            K::MalformedJson => (
+                "malformed-json",
+                "The body is not valid JSON",
+                StatusCode::BAD_REQUEST,
+            ),
+            K::Unauthorized => (
+                "unauthorized",
+                "A valid token is required",
+                StatusCode::UNAUTHORIZED,
+            ),
+            K::Forbidden => ("forbidden", "Not allowed from there", StatusCode::FORBIDDEN),
+            K::NotFound => ("not-found", "Not found", StatusCode::NOT_FOUND),
+            K::UnknownRoute => ("unknown-route", "No such address", StatusCode::NOT_FOUND),
+            K::MethodNotAllowed => (
+                "method-not-allowed",
+                "No such method here",
+                StatusCode::METHOD_NOT_ALLOWED,
+            ),
+            K::RequestTimeout => (
+                "request-timeout",
+                "The request took too long",
+                StatusCode::REQUEST_TIMEOUT,
+            ),
+            K::Conflict => (
+                "conflict",
+                "In conflict with the present state",
+                StatusCode::CONFLICT,
+            ),
+            K::Busy => ("busy", "The session is busy", StatusCode::CONFLICT),
+            K::PreconditionFailed => (
+                "precondition-failed",
+                "It has changed",
+                StatusCode::PRECONDITION_FAILED,
+            ),
+            K::PayloadTooLarge => (
+                "payload-too-large",
+                "The body is too large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+            ),
+            K::UnsupportedMediaType => (
+                "unsupported-media-type",
+                "Not a supported media type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ),
+            K::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                "The key was used for another request",
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            K::Internal => (
+                "internal",
+                "A fault of the server",
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            K::Unavailable => (
+                "unavailable",
+                "Not available now",
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.facts().2
+    }
+}
+
+/// A problem: what is wrong with a request, or with the server (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// URI of the kind of problem; stable, made for programs.
+    #[serde(rename = "type")]
+    #[schema(
+        example = "urn:sessiond:problem:not-found",
+        pattern = "^urn:sessiond:problem:[a-z-]+$"
+    )]
+    pub kind: String,
+    /// The kind in words.
+    #[schema(example = "Not found")]
+    pub title: String,
+    /// The HTTP status, again.
+    #[schema(example = 404, minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What is wrong this time, and what would be right.
+    #[schema(example = "Session not found: ses_mine")]
+    pub detail: String,
+    /// The field, query parameter, path parameter or header that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub field: Option<String>,
+    /// Line of the body where reading failed, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub line: Option<usize>,
+    /// Column of that line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub column: Option<usize>,
+    /// Seconds after which to try again: the value of `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of that kind.
+    #[must_use]
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let (name, title, status) = kind.facts();
+        Self {
+            kind: format!("urn:sessiond:problem:{name}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            line: None,
+            column: None,
+            retry_after: None,
+        }
+    }
+
+    /// A wrong value; the detail is "field: reason".
+    #[must_use]
+    pub fn invalid(field: impl Into<String>, reason: impl AsRef<str>) -> Self {
+        let field = field.into();
+        Self::new(
+            ProblemKind::InvalidRequest,
+            format!("{field}: {}", reason.as_ref()),
+        )
+        .at_field(field)
+    }
+
+    /// The same with the name of the wrong field.
+    #[must_use]
+    pub fn at_field(self, field: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..self
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(e: EngineError) -> Self {
+        let detail = e.to_string();
+        match e {
+            EngineError::NotFound { .. } => Self::new(ProblemKind::NotFound, detail),
+            EngineError::Invalid { field, .. } => {
+                Self::new(ProblemKind::InvalidRequest, detail).at_field(field)
+            }
+            EngineError::Conflict {
+                kind: EntityKind::IdempotencyKey,
+                reason,
+                ..
+            } => Self::new(
+                ProblemKind::IdempotencyKeyReused,
+                format!("Idempotency-Key: {reason}"),
+            )
+            .at_field("Idempotency-Key"),
+            EngineError::Conflict {
+                owner: Some(owner), ..
+            } => Self::new(
+                ProblemKind::Conflict,
+                format!("{detail} (it belongs to session {owner})"),
+            ),
+            EngineError::Conflict { .. } => Self::new(ProblemKind::Conflict, detail),
+            EngineError::Busy(_) => Self::new(ProblemKind::Busy, detail),
+            EngineError::Changed { .. } => {
+                Self::new(ProblemKind::PreconditionFailed, detail).at_field("If-Match")
+            }
+            EngineError::Unavailable { retry_after, .. } => {
+                let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
+                let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
+                Self {
+                    retry_after,
+                    ..Self::new(ProblemKind::Unavailable, detail)
+                }
+            }
+            // What went wrong inside is for the log, not for clients.
+            EngineError::Internal(_) => {
+                tracing::error!(error = %detail, "request failed");
+                Self::new(ProblemKind::Internal, "The server failed; its log says why")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn conflict(kind: EntityKind) -> EngineError {
+        EngineError::Conflict {
+            kind,
+            id: "x".into(),
+            owner: None,
+            reason: "taken".into(),
+        }
+    }
+
+    #[test]
+    fn engine_errors_become_the_right_status() {
+        let table = [
+            (
+                EngineError::NotFound {
+                    kind: EntityKind::Session,
+                    id: "ses_1".into(),
+                },
+                404,
+                None,
+            ),
+            (
+                EngineError::Invalid {
+                    field: "title".into(),
+                    reason: "no".into(),
+                },
+                400,
+                Some("title"),
+            ),
+            (conflict(EntityKind::Session), 409, None),
+            (
+                conflict(EntityKind::IdempotencyKey),
+                422,
+                Some("Idempotency-Key"),
+            ),
+            (EngineError::Changed { expected: 3 }, 412, Some("If-Match")),
+            (EngineError::Internal("secret".into()), 500, None),
+        ];
+        for (error, status, field) in table {
+            let problem = Problem::from(error);
+            assert_eq!(
+                (problem.status, problem.field.as_deref()),
+                (status, field),
+                "{problem:?}"
+            );
+            assert!(!problem.detail.contains("secret"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        let error = EngineError::Unavailable {
+            reason: "full".into(),
+            retry_after: Duration::from_millis(1_001),
+        };
+        let response = Problem::from(error).into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+    }
+}
