@@ -58,6 +58,15 @@ pub struct AgentBinding {
     pub bound_at: Timestamp,
 }
 
+impl AgentBinding {
+    /// Whether a process of this binding may be alive: its marker is recorded before it is
+    /// started, its pid right after.
+    #[must_use]
+    pub fn may_be_alive(&self) -> bool {
+        self.pid.is_some() || self.spawn_id.is_some()
+    }
+}
+
 /// What an agent said of itself when it last ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentProfile {

@@ -178,13 +178,13 @@ pub(crate) const TODO_PUT: &str = "INSERT INTO todo (sid, turn_id, seq, doc) \
      DO UPDATE SET turn_id = excluded.turn_id, seq = excluded.seq, doc = excluded.doc";
 pub(crate) const TODO_OF: &str =
     "SELECT t.doc FROM todo t JOIN session s ON s.sid = t.sid WHERE s.id = $1";
-pub(crate) const BINDING_PUT: &str = "INSERT INTO binding (sid, pid, seq, doc) \
+pub(crate) const BINDING_PUT: &str = "INSERT INTO binding (sid, live, seq, doc) \
      VALUES ($1, $2, $3, $4) ON CONFLICT (sid) \
-     DO UPDATE SET pid = excluded.pid, seq = excluded.seq, doc = excluded.doc";
+     DO UPDATE SET live = excluded.live, seq = excluded.seq, doc = excluded.doc";
 pub(crate) const BINDING_OF: &str =
     "SELECT b.doc FROM binding b JOIN session s ON s.sid = b.sid WHERE s.id = $1";
 pub(crate) const BINDINGS_LIVE: &str = "SELECT b.doc FROM binding b \
-     JOIN session s ON s.sid = b.sid WHERE b.pid IS NOT NULL ORDER BY s.id";
+     JOIN session s ON s.sid = b.sid WHERE b.live = 1 ORDER BY s.id";
 pub(crate) const SHARE_PUT: &str = "INSERT INTO share (sid, token_hash, doc) VALUES ($1, $2, $3) \
      ON CONFLICT (sid) DO UPDATE SET token_hash = excluded.token_hash, doc = excluded.doc";
 pub(crate) const SHARE_OF: &str =

@@ -255,7 +255,7 @@ impl<T: Tx> Work<'_, T> {
         let doc = to_json(binding)?;
         let args = [
             self.head.sid.into(),
-            binding.pid.map(i64::from).into(),
+            i64::from(binding.may_be_alive()).into(),
             self.next_seq().into(),
             (&doc).into(),
         ];

@@ -145,11 +145,11 @@ CREATE TABLE todo (
 
 CREATE TABLE binding (
     sid {number_key} REFERENCES session (sid),
-    pid BIGINT,
+    live BIGINT NOT NULL,
     seq BIGINT NOT NULL,
     doc TEXT NOT NULL
 );
-CREATE INDEX binding_live ON binding (sid) WHERE pid IS NOT NULL;
+CREATE INDEX binding_live ON binding (sid) WHERE live = 1;
 
 CREATE TABLE profile (
     name TEXT NOT NULL PRIMARY KEY,

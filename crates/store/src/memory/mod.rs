@@ -169,7 +169,7 @@ impl Store for MemoryStore {
     async fn live_bindings(&self) -> StoreResult<Vec<AgentBinding>> {
         let state = self.open()?;
         let bindings = state.sessions.values().filter_map(|r| r.binding.as_ref());
-        Ok(bindings.filter(|b| b.pid.is_some()).cloned().collect())
+        Ok(bindings.filter(|b| b.may_be_alive()).cloned().collect())
     }
 
     async fn profiles(&self) -> StoreResult<Vec<AgentProfile>> {
