@@ -20,7 +20,7 @@ async function picture() {
     seen.messages[id] = await server.oc("GET", `/session/${id}/message`)
     seen.todos[id] = await server.oc("GET", `/session/${id}/todo`)
     seen.turns[id] = await server.turns(id)
-    const { events } = await server.v1("GET", `/sessions/${id}/events?limit=1000`)
+    const { events } = await server.v1("GET", `/events?session=${id}&limit=1000`)
     seen.events[id] = events.map((e) => [e.seq, e.session_seq, e.type])
   }
   seen.projects = await server.oc("GET", "/project")
@@ -65,7 +65,7 @@ describe("restart", () => {
     assert.ok([404, 409].includes(late.status), `${late.status}`)
     const [turn] = await server.turns(session.id)
     assert.equal(turn.state, "interrupted")
-    const { events } = await server.v1("GET", `/sessions/${session.id}/events?limit=1000`)
+    const { events } = await server.v1("GET", `/events?session=${session.id}&limit=1000`)
     assert.ok(events.some((e) => e.type === "permission.resolved"))
     const open = (await server.oc("GET", `/session/${session.id}/message`)).flatMap((m) => m.parts)
       .filter((p) => p.type === "tool" && !["completed", "error"].includes(p.state.status))

@@ -71,7 +71,7 @@ export class Sessiond {
     this.base = `${this.url}/opencode`
     await until("readiness", async () => {
       if (this.child.end) throw new Error(`it ended: ${this.child.stderr.slice(-1000)}`)
-      return (await fetch(`${this.url}/readyz`)).ok
+      return (await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(5_000) })).ok
     })
     this.starts += 1
   }
@@ -101,6 +101,7 @@ export class Sessiond {
       method,
       headers: this.headers({ ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers }),
       body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(90_000),
     })
     const text = await reply.text()
     let json

@@ -1,0 +1,70 @@
+// The real OpenCode server, for its OpenAPI document.
+import { mkdirSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { join } from "node:path"
+import { opencodeConfig, opencodeEnv } from "./agents.mjs"
+import { opencodeBin } from "./paths.mjs"
+import { Child, hermetic, until } from "./process.mjs"
+
+function freePort() {
+  return new Promise((done, fail) => {
+    const server = createServer()
+    server.on("error", fail)
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address()
+      server.close(() => done(port))
+    })
+  })
+}
+
+/** The document that `opencode serve` gives of itself. */
+export async function openapiOfOpencode(dir) {
+  const home = join(dir, "real-opencode")
+  mkdirSync(join(home, ".config/opencode"), { recursive: true })
+  mkdirSync(join(home, "project"), { recursive: true })
+  writeFileSync(join(home, ".config/opencode/opencode.json"), JSON.stringify(opencodeConfig("http://127.0.0.1:9")))
+  const port = await freePort()
+  const child = new Child("opencode serve", opencodeBin(), ["serve", "--hostname", "127.0.0.1", "--port", String(port)], {
+    env: hermetic(home, opencodeEnv), cwd: join(home, "project"),
+  })
+  try {
+    await child.line(/listening on/, { within: 60_000 })
+    return await until("the OpenAPI document of OpenCode", async () => {
+      // A request that comes while it still starts may never be answered.
+      const reply = await fetch(`http://127.0.0.1:${port}/doc`, { signal: AbortSignal.timeout(4_000) })
+      const doc = await reply.json()
+      return doc.paths && doc
+    }, { within: 60_000, every: 200 })
+  } finally {
+    await child.stop(2_000)
+  }
+}
+
+/** Finds the operation of a request; the template with the fewest parameters wins. */
+export function operation(doc, method, path) {
+  const bare = path.split("?")[0]
+  const fits = Object.keys(doc.paths).filter((template) => {
+    const pattern = template.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{[^}]+\}/g, "[^/]+")
+    return new RegExp(`^${pattern}$`).test(bare) && doc.paths[template][method.toLowerCase()]
+  })
+  fits.sort((a, b) => a.split("{").length - b.split("{").length)
+  return fits[0] && { template: fits[0], ...doc.paths[fits[0]][method.toLowerCase()] }
+}
+
+/** All operations of a document, with example values for the parameters of their paths. */
+export function* operations(doc) {
+  for (const [template, item] of Object.entries(doc.paths)) {
+    for (const method of ["get", "post", "put", "patch", "delete"]) {
+      if (item[method]) {
+        const path = template.replace(/\{([^}]+)\}/g, (_, name) => example(name))
+        yield { method: method.toUpperCase(), template, path, operation: item[method] }
+      }
+    }
+  }
+}
+
+function example(name) {
+  const prefixes = { session: "ses", message: "msg", part: "prt", permission: "per", question: "que", turn: "trn", request: "per" }
+  const kind = Object.keys(prefixes).find((k) => name.toLowerCase().startsWith(k))
+  return kind ? `${prefixes[kind]}_0123456789abExampleExample` : "example"
+}
