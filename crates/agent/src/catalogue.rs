@@ -144,7 +144,10 @@ impl Catalogue {
         builtins.push(AgentSpec {
             name: DEMO.into(),
             title: "Demo agent".into(),
-            command: self_exe.to_string_lossy().into_owned(),
+            command: self_exe
+                .into_os_string()
+                .into_string()
+                .unwrap_or_else(|path| path.to_string_lossy().into_owned()),
             args: vec!["demo-agent".into()],
             builtin: true,
             ..AgentSpec::default()
@@ -274,4 +277,118 @@ fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata()
         .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(dir: &Path, name: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.join(name);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn catalogue(config: &str, path: &Path) -> Catalogue {
+        #[derive(Deserialize)]
+        struct Config {
+            agents: BTreeMap<String, AgentOverride>,
+        }
+        let config: Config = toml::from_str(&format!("[agents]\n{config}")).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        Catalogue::new(exe, config.agents, Some(path.as_os_str().to_owned()))
+    }
+
+    fn reason(catalogue: &Catalogue, name: &str) -> String {
+        match catalogue.availability(name) {
+            Availability::Missing { reason } => reason,
+            Availability::Ready { path } => panic!("{}", path.display()),
+        }
+    }
+
+    #[test]
+    fn the_first_agent_found_is_the_default_and_the_demo_agent_the_last_resort() {
+        let bin = tempfile::tempdir().unwrap();
+        assert_eq!(catalogue("", bin.path()).default_agent().name, "demo");
+        program(bin.path(), "gemini", 0o755);
+        program(bin.path(), "codex-acp", 0o755);
+        program(bin.path(), "claude-agent-acp", 0o644);
+        let found = catalogue("", bin.path());
+        assert_eq!(
+            found.default_agent().name,
+            "codex",
+            "claude is not executable"
+        );
+        assert_eq!(
+            found.availability("gemini"),
+            Availability::Ready {
+                path: bin.path().join("gemini")
+            }
+        );
+    }
+
+    #[test]
+    fn the_configuration_adds_agents_before_the_built_in_ones_and_changes_those() {
+        let bin = tempfile::tempdir().unwrap();
+        program(bin.path(), "mine", 0o755);
+        let catalogue = catalogue(
+            "zeta = {}\nmine = { command = \"mine\", title = \"My own\" }\n\
+             opencode = { env = { A = \"b\" }, default_mode = \"plan\" }\n\
+             gemini = { command = \"mine\" }",
+            bin.path(),
+        );
+        let names: Vec<&str> = catalogue.iter().map(|a| a.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "mine", "zeta", "claude", "codex", "opencode", "gemini", "demo"
+            ]
+        );
+        assert_eq!(catalogue.default_agent().name, "mine");
+        let opencode = catalogue.get("opencode").unwrap();
+        assert_eq!(opencode.args, ["acp"]);
+        assert_eq!(opencode.env["A"], "b");
+        assert_eq!(opencode.default_mode.as_deref(), Some("plan"));
+        let gemini = catalogue.get("gemini").unwrap();
+        assert_eq!(
+            gemini.args,
+            Vec::<String>::new(),
+            "another program, other arguments"
+        );
+        assert_eq!(gemini.default_mode.as_deref(), Some("default"));
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_what_to_do() {
+        let bin = tempfile::tempdir().unwrap();
+        let catalogue = catalogue(
+            "zeta = {}\nfar = { command = \"/no/such/program\" }\n\
+             lost = { command = \"sh\", cwd = \"/no/such/dir\" }",
+            bin.path(),
+        );
+        assert_eq!(
+            reason(&catalogue, "claude"),
+            "`claude-agent-acp` is not on PATH: npm i -g @agentclientprotocol/claude-agent-acp"
+        );
+        assert_eq!(
+            reason(&catalogue, "zeta"),
+            "[agents.zeta] in sessiond.toml has no `command`"
+        );
+        assert_eq!(
+            reason(&catalogue, "far"),
+            "`/no/such/program` is not an executable file"
+        );
+        assert!(reason(&catalogue, "lost").contains("/no/such/dir, is not a directory"));
+        assert!(reason(&catalogue, "nobody").contains("add [agents.nobody]"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = toml::from_str::<AgentOverride>("comand = 'x'").unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `comand`"),
+            "{error}"
+        );
+    }
 }

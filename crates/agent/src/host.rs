@@ -152,28 +152,15 @@ impl Agent {
         &self.connection.process
     }
 
-    /// The first request to any agent. We offer neither files nor terminals: no agent needs
-    /// them, and some break with them.
+    /// The first request to any agent.
     ///
     /// # Errors
     /// When the agent refuses, is gone or does not answer.
     pub async fn initialize(&self) -> Result<Capabilities, AgentError> {
-        let params = json!({
-            "protocolVersion": 1,
-            "clientCapabilities": {
-                "fs": {"readTextFile": false, "writeTextFile": false},
-                "terminal": false,
-                // Codex then says that a turn failed in a field of its answer, instead of
-                // ending it well with the error as the agent's text.
-                "_meta": {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
-            },
-            "clientInfo": {
-                "name": "sessiond",
-                "title": "sessiond",
-                "version": env!("CARGO_PKG_VERSION"),
-            },
-        });
-        let answer = self.connection.call("initialize", params).await?;
+        let answer = self
+            .connection
+            .call("initialize", initialize_params())
+            .await?;
         let capabilities = Capabilities::from_initialize(&answer);
         self.connection
             .can_close
@@ -400,6 +387,66 @@ impl Agent {
     }
 }
 
+/// We offer neither files nor terminals: no agent needs them, and some break with them.
+fn initialize_params() -> Value {
+    json!({
+        "protocolVersion": 1,
+        "clientCapabilities": {
+            "fs": {"readTextFile": false, "writeTextFile": false},
+            "terminal": false,
+            // Codex then says that a turn failed in a field of its answer, instead of
+            // ending it well with the error as the agent's text.
+            "_meta": {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
+        },
+        "clientInfo": {
+            "name": "sessiond",
+            "title": "sessiond",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+    })
+}
+
 fn is_unknown_method(error: &AgentError) -> bool {
     error.rpc().is_some_and(|e| e.code == METHOD_NOT_FOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_client_protocol_schema::v1::{InitializeRequest, PromptRequest};
+
+    use super::*;
+
+    #[test]
+    fn what_we_send_is_what_the_protocol_says() {
+        let request: InitializeRequest = serde_json::from_value(initialize_params()).unwrap();
+        assert!(!request.client_capabilities.terminal);
+        assert!(!request.client_capabilities.fs.write_text_file);
+
+        let blocks = [
+            PromptBlock::Text("hello".into()),
+            PromptBlock::Image {
+                mime: "image/png".into(),
+                data_base64: "AAAA".into(),
+                uri: None,
+            },
+            PromptBlock::Audio {
+                mime: "audio/wav".into(),
+                data_base64: "AAAA".into(),
+            },
+            PromptBlock::ResourceLink {
+                uri: "file:///a".into(),
+                name: "a".into(),
+                mime: Some("text/plain".into()),
+            },
+            PromptBlock::Resource {
+                uri: "file:///b".into(),
+                mime: None,
+                text: "b".into(),
+            },
+        ];
+        let blocks: Vec<Value> = blocks.iter().map(PromptBlock::to_json).collect();
+        let params = json!({"sessionId": "s", "prompt": blocks});
+        let request: PromptRequest = serde_json::from_value(params.clone()).unwrap();
+        assert_eq!(serde_json::to_value(request).unwrap(), params);
+    }
 }

@@ -1,5 +1,7 @@
 //! The process host against the demo agent: a real child process, real pipes, real signals.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

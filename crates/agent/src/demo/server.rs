@@ -276,7 +276,7 @@ impl Demo {
         }
         let (cancel, cancelled) = watch::channel(false);
         live.cancel = Some(cancel);
-        let blocks = params["prompt"].as_array().cloned().unwrap_or_default();
+        let blocks = params["prompt"].as_array().map_or(&[][..], Vec::as_slice);
         Ok(Turn::new(
             self.clone(),
             live.session.clone(),

@@ -51,20 +51,22 @@ impl Turn {
         demo: Arc<Demo>,
         session: Arc<Mutex<Session>>,
         request: RequestId,
-        blocks: Vec<Value>,
+        blocks: &[Value],
         cancelled: watch::Receiver<bool>,
     ) -> Self {
-        let mut texts: Vec<String> = blocks
-            .iter()
-            .filter_map(|b| {
-                b["text"]
-                    .as_str()
-                    .or_else(|| b["resource"]["text"].as_str())
-            })
-            .map(str::to_owned)
-            .collect();
-        // The last text is the prompt; what comes before it is given along.
-        let prompt = texts.pop().unwrap_or_default();
+        // The last text is the prompt; everything else was given along with it.
+        let is_text = |b: &Value| b["type"] == "text";
+        let last = blocks.iter().rposition(is_text);
+        let mut prompt = String::new();
+        let mut context = Vec::new();
+        for (index, block) in blocks.iter().enumerate() {
+            let text = block["text"].as_str();
+            match text.or_else(|| block["resource"]["text"].as_str()) {
+                Some(text) if Some(index) == last => text.clone_into(&mut prompt),
+                Some(text) => context.push(text.to_owned()),
+                None => {}
+            }
+        }
         let session_id = session.lock().id.clone();
         let message_id = demo.fresh_id("msg");
         Self {
@@ -73,7 +75,7 @@ impl Turn {
             session_id,
             request,
             prompt,
-            context: texts,
+            context,
             cancelled,
             said: String::new(),
             message_id,
@@ -146,14 +148,10 @@ impl Turn {
     }
 
     async fn finish(mut self, end: End) {
-        if let Some(call) = self.open_call.take() {
-            if self.late_call.is_none() && matches!(end, End::Stop("cancelled")) {
-                self.call_update(
-                    &call,
-                    json!({"status": "failed", "rawOutput": {"error": "Cancelled"}}),
-                )
-                .await;
-            }
+        let cancelled = matches!(end, End::Stop("cancelled")) && self.late_call.is_none();
+        if let Some(call) = self.open_call.take().filter(|_| cancelled) {
+            let update = json!({"status": "failed", "rawOutput": {"error": "Cancelled"}});
+            self.call_update(&call, update).await;
         }
         let counted = !matches!(end, End::Uncounted | End::Error(_));
         let (input, output) = (self.prompt.len().div_ceil(4), self.said.len().div_ceil(4));

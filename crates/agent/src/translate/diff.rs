@@ -23,7 +23,9 @@ pub(super) fn edits(content: &[Value], kind: Option<&str>) -> Vec<Edit> {
         .filter(|item| item["type"] == "diff")
         .filter_map(|item| {
             let path = item["path"].as_str().filter(|p| !p.is_empty())?.to_owned();
-            let old = item["oldText"].as_str().map(str::to_owned);
+            // Some agents give an empty text for a file that was not there.
+            let old = item["oldText"].as_str().filter(|t| !t.is_empty());
+            let old = old.map(str::to_owned);
             let new = item["newText"].as_str().map(str::to_owned);
             let gone = item["_meta"]["kind"] == "delete" || kind == Some("delete");
             let new = new.filter(|text| !(gone && text.is_empty()));

@@ -4,97 +4,20 @@ mod content;
 mod diff;
 mod permission;
 mod tool;
+mod types;
 mod verdict;
 
 use serde_json::Value;
-use sessiond_model::{
-    FileDiff, IdGen, IdStamp, MessageId, Part, PartBody, PartId, PartTime, SessionId, Timestamp,
-    Todo, Tokens,
-};
+use sessiond_model::{FileDiff, Part, PartBody, PartId, PartTime, Timestamp, Todo, Tokens};
 
 use self::content::text;
 use self::tool::{Status, ToolCall, only_grew};
 
-use crate::{ProfileUpdate, PromptResult, RpcError, usage};
+use crate::{ProfileUpdate, usage};
 
 pub use permission::{PermissionAsk, choose_option};
+pub use types::{Effect, Env, Outcome, TurnContext};
 pub use verdict::{Verdict, verdict};
-
-/// Where a turn's parts go.
-#[derive(Clone, Debug)]
-pub struct TurnContext {
-    /// Our session.
-    pub session_id: SessionId,
-    /// The assistant message.
-    pub message_id: MessageId,
-    /// The agent, by its name in the catalogue.
-    pub agent: String,
-    /// The session's directory.
-    pub directory: String,
-}
-
-/// The outside world of one step: ids and time.
-#[derive(Debug)]
-pub struct Env<'a> {
-    /// Where ids come from.
-    pub ids: &'a dyn IdGen,
-    /// The latest id of the session; new ones come after it.
-    pub floor: &'a mut IdStamp,
-    /// The time.
-    pub now: Timestamp,
-}
-
-/// What an update means.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// A part was created, changed its state or was closed: durable.
-    Part(Part),
-    /// An open text grew.
-    Delta {
-        /// The part.
-        part_id: PartId,
-        /// Its message.
-        message_id: MessageId,
-        /// The field that grew.
-        field: &'static str,
-        /// What was added.
-        delta: String,
-        /// Length of the field in bytes before it.
-        offset: u64,
-    },
-    /// A running tool's output grew; many of these may become one.
-    PartGrew(Part),
-    /// The plan, all of it.
-    Todos(Vec<Todo>),
-    /// The agent's title for the session.
-    Title(String),
-    /// News on modes, models, commands.
-    Profile(ProfileUpdate),
-    /// What it cost so far.
-    Usage {
-        /// US dollars of the whole agent session.
-        cost_total: Option<f64>,
-        /// Tokens in the context.
-        context_used: Option<u64>,
-        /// Size of the context.
-        context_size: Option<u64>,
-    },
-    /// A file was written.
-    FileEdited(String),
-}
-
-/// How a prompt ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The agent answered it.
-    Done(PromptResult),
-    /// The agent answered with an error.
-    Failed(RpcError),
-    /// A person stopped it, and the agent was ended because it did not.
-    Cancelled,
-    /// The agent is gone; why.
-    Died(String),
-}
 
 /// Which part a stream of chunks makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +85,6 @@ pub struct Translator {
     /// Tokens counted chunk by chunk.
     counted: Option<Tokens>,
     context_used: Option<u64>,
-    cost_before: f64,
-    cost_total: Option<f64>,
 }
 
 impl Translator {
@@ -179,17 +100,7 @@ impl Translator {
             heard: Heard::default(),
             counted: None,
             context_used: None,
-            cost_before: 0.0,
-            cost_total: None,
         }
-    }
-
-    /// Tells what the agent's session had cost before this turn (the last
-    /// [`Effect::Usage`]), because agents only tell the sum.
-    #[must_use]
-    pub fn with_cost_before(mut self, total: f64) -> Self {
-        self.cost_before = total;
-        self
     }
 
     /// The prompt was sent.
@@ -255,7 +166,7 @@ impl Translator {
             if allowed {
                 self.tools[index].advance(Status::Running, env.now);
             } else {
-                self.tools[index].close("The permission for this was refused", env.now);
+                self.tools[index].refuse(env.now);
             }
             self.tell(index, &mut effects);
         }
@@ -281,7 +192,8 @@ impl Translator {
         let body = PartBody::StepFinish {
             reason: verdict::finish_reason(outcome).to_owned(),
             snapshot: None,
-            cost: self.cost(),
+            // Agents tell the cost of their whole session: the engine knows what was before.
+            cost: 0.0,
             tokens: self.tokens(outcome),
         };
         let id = PartId::mint(env.ids, env.floor);
@@ -346,31 +258,20 @@ impl Translator {
     /// The tokens of the turn, from the best count there is.
     #[must_use]
     pub fn tokens(&self, outcome: &Outcome) -> Tokens {
-        let told = match outcome {
-            Outcome::Done(result) => result.usage,
-            _ => None,
+        let Outcome::Done(result) = outcome else {
+            return self.counted.unwrap_or_default();
         };
-        // The oldest Codex adapter tells only how full the context is.
+        // Zed's Codex adapter tells only how full the context is.
         let context = self.context_used.map(|used| Tokens {
             total: Some(used),
             input: used,
             ..Tokens::default()
         });
-        told.or(self.counted).or(context).unwrap_or_default()
-    }
-
-    /// What the turn cost, in US dollars.
-    #[must_use]
-    pub fn cost(&self) -> f64 {
-        let Some(total) = self.cost_total else {
-            return 0.0;
-        };
-        // An agent that was started anew counts from zero again.
-        if total < self.cost_before {
-            total
-        } else {
-            total - self.cost_before
-        }
+        result
+            .usage
+            .or(self.counted)
+            .or(context)
+            .unwrap_or_default()
     }
 
     fn part(&self, id: PartId, body: PartBody) -> Part {
@@ -542,7 +443,6 @@ impl Translator {
             "usage_update" => {
                 let in_dollars = update["cost"]["currency"].as_str().unwrap_or("USD") == "USD";
                 let cost_total = update["cost"]["amount"].as_f64().filter(|_| in_dollars);
-                self.cost_total = cost_total.or(self.cost_total);
                 let context_used = update["used"].as_u64();
                 self.context_used = context_used.or(self.context_used);
                 effects.push(Effect::Usage {

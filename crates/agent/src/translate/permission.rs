@@ -109,7 +109,9 @@ pub(super) fn ask(params: &Value, call: Option<&ToolCall>) -> PermissionAsk {
     tell("command", command.map(Into::into));
     tell("filepath", paths(call).first().map(|p| p.as_str().into()));
     tell("diff", call.patch().map(Into::into));
-    tell("input", Some(call.input.clone().into()));
+    let shown = &params["toolCall"]["rawInput"];
+    let shown = shown.as_object().filter(|input| !input.is_empty());
+    tell("input", Some(shown.unwrap_or(&call.input).clone().into()));
     if ask.options.iter().any(|o| o.kind == "allow_always") {
         ask.always.clone_from(&ask.patterns);
     }

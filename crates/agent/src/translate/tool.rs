@@ -55,8 +55,10 @@ pub(super) struct ToolCall {
     terminal: String,
     exit: Option<i64>,
     patch: Option<String>,
+    /// The permission for it was refused.
+    refused: bool,
     /// Why we closed it, when the agent did not.
-    closed_because: Option<String>,
+    cut_off: Option<String>,
     start: Timestamp,
     end: Option<Timestamp>,
 }
@@ -80,7 +82,8 @@ impl ToolCall {
             terminal: String::new(),
             exit: None,
             patch: None,
-            closed_because: None,
+            refused: false,
+            cut_off: None,
             start: now,
             end: None,
         }
@@ -89,6 +92,15 @@ impl ToolCall {
     /// Takes over what an update says, field by field; what it does not say stays.
     pub(super) fn merge(&mut self, update: &Value, now: Timestamp) {
         self.merge_details(update);
+        match &update["rawInput"] {
+            Value::Null => {}
+            Value::Object(input) if input.is_empty() => {}
+            Value::Object(input) => self.input.clone_from(input),
+            other => {
+                self.input = Map::new();
+                self.input.insert("input".into(), other.clone());
+            }
+        }
         if let Some(items) = update["content"].as_array() {
             self.set_content(items);
         }
@@ -111,15 +123,6 @@ impl ToolCall {
         if let Some(title) = text(call, "title") {
             self.title = title.to_owned();
         }
-        match &call["rawInput"] {
-            Value::Null => {}
-            Value::Object(input) if input.is_empty() => {}
-            Value::Object(input) => self.input.clone_from(input),
-            other => {
-                self.input = Map::new();
-                self.input.insert("input".into(), other.clone());
-            }
-        }
         if let Some(list) = call["locations"].as_array().filter(|l| !l.is_empty()) {
             self.locations = list
                 .iter()
@@ -129,8 +132,13 @@ impl ToolCall {
         }
     }
 
+    /// What a permission request says. Its input is made for people, so that it only helps
+    /// out where the call's own is not known yet.
     pub(super) fn merge_request(&mut self, call: &Value) {
         self.merge_details(call);
+        if let (Status::Pending, Some(input)) = (self.status, call["rawInput"].as_object()) {
+            self.input.extend(input.clone());
+        }
         if let Some(items) = call["content"].as_array().filter(|c| !c.is_empty()) {
             self.set_content(items);
         }
@@ -164,8 +172,12 @@ impl ToolCall {
         } else {
             output
         };
-        self.edits = diff::edits(items, self.kind.as_deref());
-        self.patch = diff::patch(&self.edits);
+        // OpenCode shows the result where the diff was.
+        let edits = diff::edits(items, self.kind.as_deref());
+        if !edits.is_empty() {
+            self.edits = edits;
+            self.patch = diff::patch(&self.edits);
+        }
     }
 
     fn merge_meta(&mut self, meta: &Value) {
@@ -196,7 +208,7 @@ impl ToolCall {
     pub(super) fn advance(&mut self, status: Status, now: Timestamp) {
         if status.is_final() {
             self.status = status;
-            self.closed_because = None;
+            self.cut_off = None;
             self.end = Some(now);
         } else if self.status == Status::Pending && status == Status::Running {
             self.status = status;
@@ -208,7 +220,16 @@ impl ToolCall {
     pub(super) fn close(&mut self, why: &str, now: Timestamp) {
         if !self.status.is_final() {
             self.status = Status::Failed;
-            self.closed_because = Some(why.to_owned());
+            self.cut_off = Some(why.to_owned());
+            self.end = Some(now);
+        }
+    }
+
+    /// Ends a call that was not permitted. What the agent still says of it counts.
+    pub(super) fn refuse(&mut self, now: Timestamp) {
+        if !self.status.is_final() {
+            self.status = Status::Failed;
+            self.refused = true;
             self.end = Some(now);
         }
     }
@@ -255,11 +276,12 @@ impl ToolCall {
     }
 
     fn error_text(&self) -> String {
-        if let Some(why) = &self.closed_because {
+        if let Some(why) = &self.cut_off {
             return why.clone();
         }
         let said = self.result_text();
         match (said.trim(), self.exit()) {
+            ("", _) if self.refused => "The permission for this was refused".into(),
             ("", Some(code)) => format!("exit code {code}"),
             ("", None) => "Tool execution aborted".into(),
             _ => said,
@@ -273,10 +295,24 @@ impl ToolCall {
             .or_else(|| raw?["exit_code"].as_i64())
     }
 
+    /// What is shown beside the result. OpenCode's own metadata is what its clients look for.
     fn metadata(&self) -> Map<String, Value> {
         let mut metadata = Map::new();
+        if let Some(Value::Object(raw)) = &self.raw_output {
+            for (key, value) in raw {
+                match (key.as_str(), value) {
+                    ("output" | "error" | "exit_code", _) => {}
+                    ("metadata", Value::Object(inner)) => metadata.extend(inner.clone()),
+                    _ => {
+                        metadata.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
         if let Some(patch) = &self.patch {
-            metadata.insert("diff".into(), patch.as_str().into());
+            metadata
+                .entry("diff")
+                .or_insert_with(|| patch.as_str().into());
         }
         if let Some(code) = self.exit() {
             metadata.insert("exit".into(), code.into());
@@ -286,22 +322,17 @@ impl ToolCall {
         } else {
             unfenced(&self.output)
         };
-        // A result has its text already; only commands are also looked for here by clients.
-        let shown = self.status != Status::Completed || self.kind.as_deref() == Some("execute");
+        // A result holds its text already; only for commands clients look here, too.
+        let shown = match self.status {
+            Status::Pending | Status::Running => true,
+            Status::Completed => self.kind.as_deref() == Some("execute"),
+            Status::Failed => self.cut_off.is_some(),
+        };
+        metadata.remove("output");
         if shown && !output.is_empty() {
             metadata.insert("output".into(), tail(output, SHOWN_OUTPUT).into());
         }
-        if let Some(Value::Object(raw)) = &self.raw_output {
-            let mut raw = raw.clone();
-            raw.remove("output");
-            if let Some(Value::Object(inner)) = raw.get_mut("metadata") {
-                inner.remove("output");
-            }
-            if !raw.is_empty() {
-                metadata.insert("rawOutput".into(), raw.into());
-            }
-        }
-        if self.closed_because.is_some() {
+        if self.cut_off.is_some() {
             metadata.insert("interrupted".into(), true.into());
         }
         metadata
