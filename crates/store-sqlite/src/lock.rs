@@ -58,6 +58,13 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Lets go of the directory.
+    pub(crate) fn release(&self) {
+        if let Err(error) = self.file.lock().unlock() {
+            tracing::warn!(%error, "could not release the data directory");
+        }
+    }
+
     /// Writes who holds it.
     pub(crate) fn tell(&self, url: Option<&str>) -> StoreResult<()> {
         let holder = Holder {

@@ -40,7 +40,7 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     large_reads: Semaphore,
     incidents: Arc<Incidents>,
-    lock: Arc<Lock>,
+    lock: Lock,
     writable: AtomicBool,
     closed: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -68,14 +68,13 @@ impl SqliteStore {
     pub fn open(options: &SqliteOptions) -> StoreResult<Self> {
         std::fs::create_dir_all(&options.dir)
             .map_err(|e| io_fault("make the data directory", e))?;
-        let lock = Arc::new(Lock::take(&options.dir, options.holder_url.as_deref())?);
+        let lock = Lock::take(&options.dir, options.holder_url.as_deref())?;
         let incidents = Arc::<Incidents>::default();
         let path = options.dir.join(DATABASE);
         let (conn, epoch) = open_writer(&path, options, &incidents)?;
         let writer = Writer {
             conn,
             feed: options.feed.clone(),
-            lock: lock.clone(),
         };
         let (jobs, queue) = sync_channel(options.queue);
         let thread = std::thread::Builder::new()
@@ -154,6 +153,7 @@ impl SqliteStore {
             if thread.join().is_err() {
                 tracing::error!("the store's writer panicked");
             }
+            self.lock.release();
         }
     }
 }

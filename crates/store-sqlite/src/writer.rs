@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 
 use crate::conn::Conn;
 use crate::failpoint;
-use crate::lock::Lock;
 
 /// Most commits that become durable together.
 const GROUP: usize = 256;
@@ -37,8 +36,6 @@ pub(crate) enum Job {
 pub(crate) struct Writer {
     pub(crate) conn: Conn,
     pub(crate) feed: Arc<dyn Feed>,
-    /// Held until the database is closed.
-    pub(crate) lock: Arc<Lock>,
 }
 
 impl Writer {
@@ -94,8 +91,6 @@ impl Writer {
             }
         }
         self.checkpoint(2_000);
-        drop(self.conn);
-        drop(self.lock);
     }
 
     /// Moves the log into the database and empties it, unless readers need it still.

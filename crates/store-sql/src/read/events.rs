@@ -159,11 +159,15 @@ impl Draft {
         if !rules::carries_content(self.kind, self.event.seq, mark) {
             return Ok(None);
         }
-        if !sessions.contains_key(&self.sid) {
-            let row = first(tx, sql::SESSION_BY_SID, &[self.sid.into()]).await?;
-            sessions.insert(self.sid, row.map(|row| Arc::new(row::session(row))));
-        }
-        let session = sessions.get(&self.sid).cloned().flatten();
+        let session = match sessions.get(&self.sid) {
+            Some(known) => known.clone(),
+            None => {
+                let row = first(tx, sql::SESSION_BY_SID, &[self.sid.into()]).await?;
+                let session = row.map(|row| Arc::new(row::session(row)));
+                sessions.insert(self.sid, session.clone());
+                session
+            }
+        };
         Ok(session.map(|session| match self.kind {
             EventKind::SessionCreated => EventBody::SessionCreated(session),
             EventKind::SessionDeleted => EventBody::SessionDeleted(session),

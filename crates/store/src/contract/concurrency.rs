@@ -30,14 +30,24 @@ pub async fn session_seq_has_no_gaps_under_load(bench: &mut Bench) {
             pending.push(bench.store().commit(touch(bench, &id, at as i64)));
             // Some fail in between; they must not leave holes.
             let mut failing = touch(bench, &id, at as i64);
-            failing.changes.push(Change::PutPart(fx::text(&id, "none", "p", "x")));
+            failing
+                .changes
+                .push(Change::PutPart(fx::text(&id, "none", "p", "x")));
             pending.push(bench.store().commit(failing));
         }
     }
     let results = futures::future::join_all(pending).await;
-    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), SESSIONS * COMMITS);
+    assert_eq!(
+        results.iter().filter(|r| r.is_ok()).count(),
+        SESSIONS * COMMITS
+    );
     bench.step().await;
-    let query = EventQuery { after: Seq(0), until: None, scope: Scope::All, limit: 10_000 };
+    let query = EventQuery {
+        after: Seq(0),
+        until: None,
+        scope: Scope::All,
+        limit: 10_000,
+    };
     let log = bench.store().events(&query).await.unwrap().events;
     let all: Vec<_> = log.iter().map(|e| e.seq.0).collect();
     let expected: Vec<_> = (1..=(SESSIONS * (1 + 2 * COMMITS)) as u64).collect();
@@ -87,14 +97,23 @@ pub async fn the_feed_hears_each_event_once_in_order_before_the_answer(bench: &m
     for n in 0..3 {
         let session = fx::session(&format!("s{n}"));
         let id = session.id.clone();
-        let committed = bench.try_commit(&id, 1, vec![fx::create(session)]).await.unwrap();
+        let committed = bench
+            .try_commit(&id, 1, vec![fx::create(session)])
+            .await
+            .unwrap();
         answered.extend(committed.events.iter().cloned());
-        let calls: Vec<_> = (0..10).map(|at| bench.store().commit(touch(bench, &id, at))).collect();
+        let calls: Vec<_> = (0..10)
+            .map(|at| bench.store().commit(touch(bench, &id, at)))
+            .collect();
         for call in calls {
             let committed = call.await.unwrap();
             let heard = bench.recorder.heard();
             for event in committed.events.iter() {
-                assert!(heard.contains(event), "{:?} was answered before it was told", event.seq);
+                assert!(
+                    heard.contains(event),
+                    "{:?} was answered before it was told",
+                    event.seq
+                );
             }
             answered.extend(committed.events.iter().cloned());
         }
@@ -110,9 +129,15 @@ pub async fn the_feed_hears_each_event_once_in_order_before_the_answer(bench: &m
 pub async fn a_read_sees_what_was_acknowledged(bench: &mut Bench) {
     let id = bench.session("a").await;
     for at in 0..20 {
-        let committed = bench.try_commit(&id, at, touch(bench, &id, at).changes).await.unwrap();
+        let committed = bench
+            .try_commit(&id, at, touch(bench, &id, at).changes)
+            .await
+            .unwrap();
         let head = bench.store().session_head(&id).await.unwrap().unwrap();
-        assert_eq!(Some(head.last_seq), committed.events.last().map(|e| e.session_seq));
+        assert_eq!(
+            Some(head.last_seq),
+            committed.events.last().map(|e| e.session_seq)
+        );
         assert_eq!(Some(&head.session), committed.session.as_deref());
     }
 }

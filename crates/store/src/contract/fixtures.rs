@@ -76,7 +76,9 @@ pub fn full_session(name: &str) -> Session {
         }),
         agent: Some("build".into()),
         model: Some(model()),
-        metadata: json!({"a": {"b": [1, 2.5, null, "ü"]}}).as_object().cloned(),
+        metadata: json!({"a": {"b": [1, 2.5, null, "ü"]}})
+            .as_object()
+            .cloned(),
         permission: Some(vec![PermissionRule {
             permission: "bash".into(),
             pattern: "git *".into(),

@@ -1,7 +1,13 @@
 //! The contract suite: what every store must do, one behaviour per function.
 //!
-//! A backend implements [`Backend`] and calls [`contract_tests!`](crate::contract_tests) in a
+//! A backend implements [`Backend`] and calls `contract_tests!` in a
 //! test; every function of the suite becomes one `#[tokio::test]`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "this is test code, though other crates call it"
+)]
 
 mod asks;
 mod commits;
@@ -55,6 +61,7 @@ impl Feed for Recorder {
 }
 
 /// A store under test.
+#[expect(missing_debug_implementations, reason = "backends are not")]
 pub struct Bench {
     backend: Box<dyn Backend>,
     /// What the store has published.
@@ -129,7 +136,12 @@ impl Bench {
     }
 
     /// Commits changes that must go through.
-    pub async fn commit(&mut self, session: &SessionId, at: i64, changes: Vec<Change>) -> Committed {
+    pub async fn commit(
+        &mut self,
+        session: &SessionId,
+        at: i64,
+        changes: Vec<Change>,
+    ) -> Committed {
         let committed = self.try_commit(session, at, changes).await;
         self.step().await;
         committed.unwrap()
@@ -139,7 +151,8 @@ impl Bench {
     pub async fn session(&mut self, name: &str) -> SessionId {
         let session = fixtures::session(name);
         let id = session.id.clone();
-        self.commit(&id, 1_000, vec![fixtures::create(session)]).await;
+        self.commit(&id, 1_000, vec![fixtures::create(session)])
+            .await;
         id
     }
 
@@ -160,7 +173,7 @@ impl Bench {
 }
 
 macro_rules! suite {
-    ($($module:ident: $($name:ident),+ $(,)?;)+) => {
+    (($d:tt) $($module:ident: $($name:ident),+ $(,)?;)+) => {
         $($(pub use $module::$name;)+)+
 
         /// The name of every function of the suite.
@@ -170,11 +183,11 @@ macro_rules! suite {
         /// gives a fresh `impl Backend`.
         #[macro_export]
         macro_rules! contract_tests {
-            ($backend:expr) => {
+            ($d backend:expr) => {
                 $($(
                     #[tokio::test]
                     async fn $name() {
-                        let backend = Box::new($backend);
+                        let backend = Box::new($d backend);
                         let mut bench = $crate::contract::Bench::new(backend).await;
                         $crate::contract::$name(&mut bench).await;
                     }
@@ -185,6 +198,7 @@ macro_rules! suite {
 }
 
 suite! {
+    ($)
     sessions:
         a_created_session_is_read_back_whole,
         a_session_is_created_once,

@@ -10,14 +10,19 @@ use crate::{EntityKind, SessionQuery, StoreError};
 pub async fn a_created_session_is_read_back_whole(bench: &mut Bench) {
     for session in [fx::session("plain"), fx::full_session("full")] {
         let id = session.id.clone();
-        let committed = bench.commit(&id, 1_000, vec![fx::create(session.clone())]).await;
+        let committed = bench
+            .commit(&id, 1_000, vec![fx::create(session.clone())])
+            .await;
         assert_eq!(committed.session.as_deref(), Some(&session));
         let body = &committed.events[0].body;
         assert!(matches!(body, EventBody::SessionCreated(s) if **s == session));
         assert_eq!(bench.store().session(&id).await.unwrap(), Some(session));
     }
     assert_eq!(bench.store().session(&sid("none")).await.unwrap(), None);
-    assert_eq!(bench.store().session_head(&sid("none")).await.unwrap(), None);
+    assert_eq!(
+        bench.store().session_head(&sid("none")).await.unwrap(),
+        None
+    );
 }
 
 pub async fn a_session_is_created_once(bench: &mut Bench) {
@@ -59,8 +64,12 @@ pub async fn a_parent_must_exist(bench: &mut Bench) {
         .await;
     let parent = bench.session("parent").await;
     // A parent in the trash is still one.
-    bench.commit(&parent, 1_100, vec![Change::TrashSession]).await;
-    bench.commit(&sid("child"), 1_200, vec![fx::create(child)]).await;
+    bench
+        .commit(&parent, 1_100, vec![Change::TrashSession])
+        .await;
+    bench
+        .commit(&sid("child"), 1_200, vec![fx::create(child)])
+        .await;
 }
 
 pub async fn a_patch_raises_the_revision_and_answers_the_session(bench: &mut Bench) {
@@ -91,7 +100,10 @@ pub async fn a_patch_raises_the_revision_and_answers_the_session(bench: &mut Ben
     let committed = bench.commit(&id, 2_000, changes).await;
     assert_eq!(committed.session.as_deref(), Some(&expected));
     assert!(matches!(&committed.events[0].body, EventBody::SessionUpdated(s) if **s == expected));
-    assert_eq!(bench.store().session(&id).await.unwrap(), Some(expected.clone()));
+    assert_eq!(
+        bench.store().session(&id).await.unwrap(),
+        Some(expected.clone())
+    );
 
     // Cleared again; an older time does not take `updated_at` back.
     let patch = SessionPatch {
@@ -103,14 +115,21 @@ pub async fn a_patch_raises_the_revision_and_answers_the_session(bench: &mut Ben
     };
     patch.apply(&mut expected, Timestamp(1_500));
     expected.revision = 3;
-    bench.commit(&id, 1_500, vec![Change::UpdateSession(patch)]).await;
+    bench
+        .commit(&id, 1_500, vec![Change::UpdateSession(patch)])
+        .await;
     assert_eq!(expected.updated_at, Timestamp(2_000));
-    assert_eq!(bench.store().session(&id).await.unwrap(), Some(expected.clone()));
+    assert_eq!(
+        bench.store().session(&id).await.unwrap(),
+        Some(expected.clone())
+    );
 
     // Two changes of the row in one commit raise the revision by one; a message by none.
     let touch = Change::UpdateSession(SessionPatch::touch());
     let message = Change::PutMessage(fx::user(&id, "m", 2_100));
-    bench.commit(&id, 2_100, vec![touch.clone(), touch, message.clone()]).await;
+    bench
+        .commit(&id, 2_100, vec![touch.clone(), touch, message.clone()])
+        .await;
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!((stored.revision, stored.updated_at), (4, Timestamp(2_100)));
     let committed = bench.commit(&id, 2_200, vec![message]).await;
@@ -125,8 +144,12 @@ pub async fn a_derived_title_gives_way(bench: &mut Bench) {
             ..SessionPatch::default()
         })
     };
-    bench.commit(&id, 1_100, vec![derive("Session a", "Derived")]).await;
-    bench.commit(&id, 1_200, vec![derive("Session a", "Too late")]).await;
+    bench
+        .commit(&id, 1_100, vec![derive("Session a", "Derived")])
+        .await;
+    bench
+        .commit(&id, 1_200, vec![derive("Session a", "Too late")])
+        .await;
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!(stored.title, "Derived");
 }
@@ -155,14 +178,28 @@ pub async fn trash_hides_and_restore_brings_back(bench: &mut Bench) {
     let body = &committed.events[0].body;
     assert!(matches!(body, EventBody::SessionDeleted(s) if s.deleted_at == Some(Timestamp(2_000))));
     let all = SessionQuery::default();
-    assert!(bench.store().sessions(&all).await.unwrap().sessions.is_empty());
+    assert!(
+        bench
+            .store()
+            .sessions(&all)
+            .await
+            .unwrap()
+            .sessions
+            .is_empty()
+    );
     let stored = bench.store().session(&id).await.unwrap().unwrap();
-    assert_eq!((stored.deleted_at, stored.revision), (Some(Timestamp(2_000)), 2));
+    assert_eq!(
+        (stored.deleted_at, stored.revision),
+        (Some(Timestamp(2_000)), 2)
+    );
 
     let committed = bench.commit(&id, 3_000, vec![Change::RestoreSession]).await;
     let body = &committed.events[0].body;
     assert!(matches!(body, EventBody::SessionCreated(s) if s.deleted_at.is_none()));
-    assert_eq!(bench.store().sessions(&all).await.unwrap().sessions.len(), 1);
+    assert_eq!(
+        bench.store().sessions(&all).await.unwrap().sessions.len(),
+        1
+    );
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!((stored.deleted_at, stored.revision), (None, 3));
 }
@@ -184,9 +221,14 @@ pub async fn totals_follow_step_finish_parts(bench: &mut Bench) {
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!((stored.cost, stored.revision), (0.0, 1));
 
-    let committed = bench.commit(&id, 1_200, vec![step("s1", 0.5, 3), step("s2", 0.25, 2)]).await;
+    let committed = bench
+        .commit(&id, 1_200, vec![step("s1", 0.5, 3), step("s2", 0.25, 2)])
+        .await;
     let stored = bench.store().session(&id).await.unwrap().unwrap();
-    assert_eq!((stored.cost, stored.tokens, stored.revision), (0.75, fx::tokens(5), 2));
+    assert_eq!(
+        (stored.cost, stored.tokens, stored.revision),
+        (0.75, fx::tokens(5), 2)
+    );
     assert_eq!(committed.session.as_deref(), Some(&stored));
 
     // A replacement moves by the difference, a checkpoint too, a removal takes it back.
@@ -195,11 +237,16 @@ pub async fn totals_follow_step_finish_parts(bench: &mut Bench) {
     bench.commit(&id, 1_400, vec![checkpoint]).await;
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!((stored.cost, stored.tokens), (1.5, fx::tokens(7)));
-    let remove = Change::RemovePart { message_id: fx::mid("m"), part_id: fx::pid("s1") };
+    let remove = Change::RemovePart {
+        message_id: fx::mid("m"),
+        part_id: fx::pid("s1"),
+    };
     bench.commit(&id, 1_500, vec![remove]).await;
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!((stored.cost, stored.tokens), (0.5, fx::tokens(3)));
-    bench.commit(&id, 1_600, vec![Change::RemoveMessage(fx::mid("m"))]).await;
+    bench
+        .commit(&id, 1_600, vec![Change::RemoveMessage(fx::mid("m"))])
+        .await;
     let stored = bench.store().session(&id).await.unwrap().unwrap();
     assert_eq!((stored.cost, stored.tokens), (0.0, fx::tokens(0)));
 }
@@ -207,16 +254,30 @@ pub async fn totals_follow_step_finish_parts(bench: &mut Bench) {
 pub async fn the_head_holds_what_a_writer_needs(bench: &mut Bench) {
     let id = bench.session("a").await;
     let head = bench.store().session_head(&id).await.unwrap().unwrap();
-    assert_eq!((head.last_seq, head.id_floor), (SessionSeq(1), IdStamp::default()));
+    assert_eq!(
+        (head.last_seq, head.id_floor),
+        (SessionSeq(1), IdStamp::default())
+    );
     assert_eq!(head.last_message_at, Timestamp(0));
 
     let mut late = fx::user(&id, "m", 5_000);
     late.id = MessageId::parse("msg_0123456789abAAAAAAAAAAAAAA").unwrap();
-    bench.commit(&id, 1_100, vec![Change::PutMessage(late)]).await;
-    bench.commit(&id, 1_200, vec![Change::PutMessage(fx::user(&id, "early", 4_000))]).await;
+    bench
+        .commit(&id, 1_100, vec![Change::PutMessage(late)])
+        .await;
+    bench
+        .commit(
+            &id,
+            1_200,
+            vec![Change::PutMessage(fx::user(&id, "early", 4_000))],
+        )
+        .await;
     let head = bench.store().session_head(&id).await.unwrap().unwrap();
     assert_eq!(head.last_seq, SessionSeq(3));
     assert_eq!(head.id_floor, IdStamp::from_bits(0x0123_4567_89ab));
     assert_eq!(head.last_message_at, Timestamp(5_000));
-    assert_eq!(Some(head.session), bench.store().session(&id).await.unwrap());
+    assert_eq!(
+        Some(head.session),
+        bench.store().session(&id).await.unwrap()
+    );
 }
