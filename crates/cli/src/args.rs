@@ -129,8 +129,10 @@ pub(crate) struct Serve {
 impl Args {
     /// The configuration that flags, environment and file give.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
-        let mut flags =
-            Settings { data_dir: self.place.data_dir.clone(), ..Settings::default() };
+        let mut flags = Settings {
+            data_dir: self.place.data_dir.clone(),
+            ..Settings::default()
+        };
         if let Command::Serve(serve) = &self.command {
             flags.listen.clone_from(&serve.listen);
             flags.auth = serve.no_auth.then_some(false);
@@ -141,7 +143,11 @@ impl Args {
             };
         }
         let env = |name: &str| std::env::var(name).ok();
-        Config::load(Sources { file: self.place.config.clone(), flags, env: &env })
+        Config::load(Sources {
+            file: self.place.config.clone(),
+            flags,
+            env: &env,
+        })
     }
 }
 
@@ -166,13 +172,20 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         let sample = sample
-            .replace("token = \"…\" ", "token = \"a-token-of-twenty-characters\" ")
+            .replace(
+                "token = \"…\" ",
+                "token = \"a-token-of-twenty-characters\" ",
+            )
             .replace("https://…", "https://s.example")
             .replace("[agents.NAME]", "[agents.claude]");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sessiond.toml");
         std::fs::write(&path, &sample).unwrap();
-        let sources = Sources { file: Some(path), flags: Settings::default(), env: &|_| None };
+        let sources = Sources {
+            file: Some(path),
+            flags: Settings::default(),
+            env: &|_| None,
+        };
         let config = Config::load(sources).unwrap();
         assert_eq!(config.limits, sessiond_server::Limits::default());
         assert_eq!(config.log, sessiond_server::LogConfig::default());

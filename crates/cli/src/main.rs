@@ -10,7 +10,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    match cmd::run(args) {
+    match cmd::run(&args) {
         Ok(code) => code,
         Err(error) => {
             out::error(&error.to_string());

@@ -18,7 +18,9 @@ impl Running {
             url: self.url(),
             public_url: self.config().public_url.as_ref().map(ToString::to_string),
             data_dir: &self.config().data_dir.display().to_string(),
-            token: self.token().map(|t| if show_token { t.reveal() } else { HIDDEN }),
+            token: self
+                .token()
+                .map(|t| if show_token { t.reveal() } else { HIDDEN }),
             token_file: self
                 .config()
                 .token
@@ -26,7 +28,10 @@ impl Running {
                 .then(|| self.config().token_file().display().to_string()),
             others_can_connect: !self.addr().ip().is_loopback(),
         }
-        .render(&self.config().catalogue(), self.config().default_agent.as_deref())
+        .render(
+            &self.config().catalogue(),
+            self.config().default_agent.as_deref(),
+        )
     }
 }
 
@@ -53,17 +58,26 @@ impl Banner<'_> {
         catalogue: &Catalogue,
         default_agent: Option<&str>,
     ) -> std::fmt::Result {
-        let url = self.public_url.as_deref().map_or(self.url, |u| u.trim_end_matches('/'));
+        let url = self
+            .public_url
+            .as_deref()
+            .map_or(self.url, |u| u.trim_end_matches('/'));
         writeln!(out, "sessiond {} at {url}", env!("CARGO_PKG_VERSION"))?;
         writeln!(out)?;
         writeln!(out, "  data    {}", self.data_dir)?;
         match (self.token, &self.token_file) {
-            (None, _) => writeln!(out, "  token   none needed: whoever can connect can do everything")?,
+            (None, _) => writeln!(
+                out,
+                "  token   none needed: whoever can connect can do everything"
+            )?,
             (Some(_), Some(file)) => writeln!(out, "  token   {file}")?,
             (Some(_), None) => writeln!(out, "  token   as configured")?,
         }
         if self.others_can_connect {
-            writeln!(out, "  note    other machines can connect, without encryption: put a TLS proxy before it")?;
+            writeln!(
+                out,
+                "  note    other machines can connect, without encryption: put a TLS proxy before it"
+            )?;
         }
         write_agents(out, catalogue, default_agent)?;
         writeln!(out)?;
@@ -72,15 +86,28 @@ impl Banner<'_> {
         writeln!(out, "  opencode attach {url}/opencode{password}")?;
         writeln!(out, "Or one prompt:")?;
         let password = self.token.map(|t| format!(" -p {t}")).unwrap_or_default();
-        writeln!(out, "  opencode run --attach {url}/opencode{password} 'Hello'")?;
+        writeln!(
+            out,
+            "  opencode run --attach {url}/opencode{password} 'Hello'"
+        )?;
         writeln!(out, "Or curl, SDKs, your own program:")?;
-        let header = self.token.map(|t| format!(" -H \"Authorization: Bearer {t}\"")).unwrap_or_default();
+        let header = self
+            .token
+            .map(|t| format!(" -H \"Authorization: Bearer {t}\""))
+            .unwrap_or_default();
         writeln!(out, "  curl{header} {url}/v1/sessions")?;
-        writeln!(out, "  SDK base URL {url}/opencode · API document {url}/v1/openapi.json")
+        writeln!(
+            out,
+            "  SDK base URL {url}/opencode · API document {url}/v1/openapi.json"
+        )
     }
 }
 
-fn write_agents(out: &mut String, catalogue: &Catalogue, default: Option<&str>) -> std::fmt::Result {
+fn write_agents(
+    out: &mut String,
+    catalogue: &Catalogue,
+    default: Option<&str>,
+) -> std::fmt::Result {
     let default = default.unwrap_or(&catalogue.default_agent().name);
     let (mut ready, mut missing) = (Vec::new(), Vec::new());
     for agent in catalogue.iter() {
@@ -121,15 +148,27 @@ mod tests {
     #[test]
     fn tells_the_line_to_paste_and_what_is_missing() {
         let said = banner(Some("T0KEN"));
-        assert!(said.contains("\n  opencode attach http://127.0.0.1:2468/opencode -p T0KEN\n"), "{said}");
+        assert!(
+            said.contains("\n  opencode attach http://127.0.0.1:2468/opencode -p T0KEN\n"),
+            "{said}"
+        );
         assert!(said.contains("agents  demo (default)\n"), "{said}");
-        assert!(said.contains("not claude: `claude-agent-acp` is not on PATH: npm i -g"), "{said}");
+        assert!(
+            said.contains("not claude: `claude-agent-acp` is not on PATH: npm i -g"),
+            "{said}"
+        );
     }
 
     #[test]
     fn without_a_token_asks_for_none() {
         let said = banner(None);
-        assert!(said.contains("\n  opencode attach http://127.0.0.1:2468/opencode\n"), "{said}");
-        assert!(said.contains("\n  curl http://127.0.0.1:2468/v1/sessions\n"), "{said}");
+        assert!(
+            said.contains("\n  opencode attach http://127.0.0.1:2468/opencode\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("\n  curl http://127.0.0.1:2468/v1/sessions\n"),
+            "{said}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Looking at what a start needs, without starting.
+//! Looking at what a start needs, without starting: nothing is made, but a store that is there
+//! is opened as a start would open it (and so brought to the newest schema).
 
 use std::fmt;
 use std::io;
@@ -29,17 +30,29 @@ enum Verdict {
 impl Check {
     /// All is well.
     pub fn good(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), verdict: Verdict::Good, detail: detail.into() }
+        Self {
+            name: name.into(),
+            verdict: Verdict::Good,
+            detail: detail.into(),
+        }
     }
 
     /// Not there, and need not be.
     pub fn note(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), verdict: Verdict::Note, detail: detail.into() }
+        Self {
+            name: name.into(),
+            verdict: Verdict::Note,
+            detail: detail.into(),
+        }
     }
 
     /// A start would fail, or something would be missing; `detail` says what to do.
     pub fn bad(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), verdict: Verdict::Bad, detail: detail.into() }
+        Self {
+            name: name.into(),
+            verdict: Verdict::Bad,
+            detail: detail.into(),
+        }
     }
 
     /// Whether nothing need be done.
@@ -65,7 +78,10 @@ pub async fn check_data(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     let dir = config.data_dir.display();
     if !config.data_dir.exists() {
-        checks.push(Check::note("data directory", format!("{dir} is made at the first start")));
+        checks.push(Check::note(
+            "data directory",
+            format!("{dir} is made at the first start"),
+        ));
         checks.push(check_address(config));
         return checks;
     }
@@ -75,14 +91,22 @@ pub async fn check_data(config: &Config) -> Vec<Check> {
         Ok(store) => {
             match store.health().await {
                 Ok(health) => {
-                    let size = health.bytes.map(|b| format!(", {} KiB", b / 1024)).unwrap_or_default();
+                    let size = health
+                        .bytes
+                        .map(|b| format!(", {} KiB", b / 1024))
+                        .unwrap_or_default();
                     let what = format!("{}, {} sessions{size}", health.backend, health.sessions);
                     checks.push(if health.writable {
                         Check::good("store", what)
                     } else {
                         Check::bad("store", format!("{what}: not writable"))
                     });
-                    checks.extend(health.incidents.into_iter().map(|i| Check::note("store", i)));
+                    checks.extend(
+                        health
+                            .incidents
+                            .into_iter()
+                            .map(|i| Check::note("store", i)),
+                    );
                 }
                 Err(e) => checks.push(Check::bad("store", e.to_string())),
             }
@@ -105,7 +129,10 @@ fn check_writable(config: &Config) -> Check {
     match tried {
         Ok(()) => Check::good("data directory", dir.display().to_string()),
         Err(source) => {
-            let error = StartError::DataDir { path: dir.clone(), source };
+            let error = StartError::DataDir {
+                path: dir.clone(),
+                source,
+            };
             Check::bad("data directory", error.to_string())
         }
     }

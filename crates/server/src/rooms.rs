@@ -61,9 +61,15 @@ impl Rooms {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = open_store(config, url, feed, clock.clone()).await?;
         let ids = Arc::new(HybridIds::new(clock.clone()));
-        let engine =
-            Engine::start(store.clone(), hub, config.catalogue(), clock, ids, engine_config(config))
-                .await?;
+        let engine = Engine::start(
+            store.clone(),
+            hub,
+            config.catalogue(),
+            clock,
+            ids,
+            engine_config(config),
+        )
+        .await?;
         Ok(Self { engine, store })
     }
 
@@ -79,7 +85,10 @@ impl Rooms {
         Router::new()
             .nest("/opencode", opencode)
             .nest("/v1", api)
-            .route("/global/health", get(async || sessiond_opencode::root_health(VERSION)))
+            .route(
+                "/global/health",
+                get(async || sessiond_opencode::root_health(VERSION)),
+            )
     }
 }
 
@@ -103,7 +112,10 @@ pub(crate) async fn open_store(
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
     match opened {
         Ok(store) => Ok(Arc::new(store?)),
-        Err(e) => Err(StoreError::Internal { operation: "open", source: Box::new(e) }),
+        Err(e) => Err(StoreError::Internal {
+            operation: "open",
+            source: Box::new(e),
+        }),
     }
 }
 
@@ -146,7 +158,10 @@ impl Vitals for RoomVitals {
                 Err(e) => {
                     tracing::warn!(error = %e, "the store cannot be asked how it is");
                     let unready = Some("the store does not answer".to_owned());
-                    return Vital { unready, gauges: Vec::new() };
+                    return Vital {
+                        unready,
+                        gauges: Vec::new(),
+                    };
                 }
             };
             let unready = if health.stopping || self.stopping.is_cancelled() {
@@ -159,9 +174,17 @@ impl Vitals for RoomVitals {
                 ("sessiond_sessions_live", health.live_sessions as f64),
                 ("sessiond_agents", health.agents as f64),
                 ("sessiond_subscribers", health.subscribers as f64),
-                ("sessiond_store_writable", f64::from(u8::from(health.store.writable))),
+                (
+                    "sessiond_store_writable",
+                    f64::from(u8::from(health.store.writable)),
+                ),
             ];
-            gauges.extend(health.store.bytes.map(|b| ("sessiond_store_bytes", b as f64)));
+            gauges.extend(
+                health
+                    .store
+                    .bytes
+                    .map(|b| ("sessiond_store_bytes", b as f64)),
+            );
             Vital { unready, gauges }
         }
         .boxed()

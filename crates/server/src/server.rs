@@ -66,22 +66,27 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Running, StartError> {
         config.check()?;
-        create_private(&config.data_dir)
-            .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        create_private(&config.data_dir).map_err(|source| StartError::DataDir {
+            path: config.data_dir.clone(),
+            source,
+        })?;
         let metrics = Arc::new(Metrics::new());
         let listener = match TcpListener::bind(config.listen).await {
             Ok(listener) => listener,
             Err(e) => return Err(cannot_listen(&config, &metrics, e).await),
         };
-        let addr = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { listen: config.listen, source })?;
+        let addr = listener.local_addr().map_err(|source| StartError::Listen {
+            listen: config.listen,
+            source,
+        })?;
         let url = local_url(addr);
         let rooms = Rooms::open(&config, Some(&url), &metrics).await?;
         let (token, first_start) = token(&config)?;
         let stop = Stop::default();
-        let vitals =
-            RoomVitals { engine: rooms.engine.clone(), stopping: stop.stopping.clone() };
+        let vitals = RoomVitals {
+            engine: rooms.engine.clone(),
+            stopping: stop.stopping.clone(),
+        };
         let front = Arc::new(Front::new(
             rooms.router(&config, stop.released.clone()),
             &config,
@@ -92,10 +97,25 @@ impl Server {
             stop.draining.clone(),
         ));
         let connections = TaskTracker::new();
-        let accept = net::accept(listener, front, config.limits, connections.clone(), stop.clone());
+        let accept = net::accept(
+            listener,
+            front,
+            config.limits,
+            connections.clone(),
+            stop.clone(),
+        );
         tokio::spawn(accept);
         tracing::info!(%url, data_dir = %config.data_dir.display(), "serving");
-        Ok(Running { addr, url, token, first_start, config, rooms, connections, stop })
+        Ok(Running {
+            addr,
+            url,
+            token,
+            first_start,
+            config,
+            rooms,
+            connections,
+            stop,
+        })
     }
 }
 
@@ -141,7 +161,10 @@ impl Running {
     pub async fn shutdown(self) {
         let deadline = Instant::now() + STOP_WITHIN;
         self.stop.stopping.cancel();
-        if timeout(ENGINE_STOP, self.rooms.engine.shutdown(ENGINE_STOP)).await.is_err() {
+        if timeout(ENGINE_STOP, self.rooms.engine.shutdown(ENGINE_STOP))
+            .await
+            .is_err()
+        {
             tracing::warn!("some work did not end in time; the next start will end it");
         }
         self.stop.draining.cancel();
@@ -164,7 +187,10 @@ impl Running {
 
 /// Creates a directory that only its owner can look into.
 fn create_private(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
 }
 
 /// When the address is taken by another sessiond on the same data, that is the better news.
@@ -174,7 +200,11 @@ async fn cannot_listen(config: &Config, metrics: &Metrics, source: io::Error) ->
         return StartError::Listen { listen, source };
     }
     match Rooms::open(config, None, metrics).await {
-        Err(e @ StartError::Store { source: StoreError::Locked { .. } }) => e,
+        Err(
+            e @ StartError::Store {
+                source: StoreError::Locked { .. },
+            },
+        ) => e,
         _ => StartError::AddressInUse { listen },
     }
 }
@@ -187,8 +217,8 @@ fn token(config: &Config) -> Result<(Option<Token>, bool), StartError> {
         return Ok((Some(token.clone()), false));
     }
     let path = config.token_file();
-    let (token, new) = Token::read_or_create(&path)
-        .map_err(|source| StartError::Token { path, source })?;
+    let (token, new) =
+        Token::read_or_create(&path).map_err(|source| StartError::Token { path, source })?;
     Ok((Some(token), new))
 }
 

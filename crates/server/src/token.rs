@@ -24,7 +24,13 @@ impl Token {
     /// and in a URL as it is.
     #[must_use]
     pub fn generate() -> Self {
-        Self(rand::rng().sample_iter(Alphanumeric).take(GENERATED_LEN).map(char::from).collect())
+        Self(
+            rand::rng()
+                .sample_iter(Alphanumeric)
+                .take(GENERATED_LEN)
+                .map(char::from)
+                .collect(),
+        )
     }
 
     /// A token set by hand.
@@ -81,7 +87,11 @@ impl Token {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
         writeln!(file, "{}", token.reveal())?;
         file.sync_all()?;
         fs::rename(&draft, path)?;
@@ -115,11 +125,20 @@ mod tests {
         assert_eq!(Token::read(&path).unwrap(), None);
         let (token, new) = Token::read_or_create(&path).unwrap();
         assert!(new && token.reveal().len() == GENERATED_LEN);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
 
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(Token::read_or_create(&path).unwrap(), (token.clone(), false));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            Token::read_or_create(&path).unwrap(),
+            (token.clone(), false)
+        );
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
 
         // What a crash in the first start may leave behind.
         fs::write(&path, "").unwrap();

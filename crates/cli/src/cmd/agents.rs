@@ -10,11 +10,17 @@ use crate::out;
 
 pub(crate) fn run(config: &Config, as_json: bool) -> Outcome {
     let catalogue = config.catalogue();
-    let default =
-        config.default_agent.clone().unwrap_or_else(|| catalogue.default_agent().name.clone());
-    let agents = catalogue.iter().map(|a| (a, catalogue.availability(&a.name)));
+    let default = config
+        .default_agent
+        .clone()
+        .unwrap_or_else(|| catalogue.default_agent().name.clone());
+    let agents = catalogue
+        .iter()
+        .map(|a| (a, catalogue.availability(&a.name)));
     if as_json {
-        let list: Vec<_> = agents.map(|(a, found)| as_value(a, &found, a.name == default)).collect();
+        let list: Vec<_> = agents
+            .map(|(a, found)| as_value(a, &found, a.name == default))
+            .collect();
         out::print(&format!("{:#}", json!(list)));
         return Ok(ExitCode::SUCCESS);
     }
@@ -34,7 +40,9 @@ pub(crate) fn run(config: &Config, as_json: bool) -> Outcome {
         table.add_row([agent.name.as_str(), state, &where_or_why]);
     }
     out::print(&table.trim_fmt());
-    out::print("\nOther programs that speak ACP: [agents.NAME] in sessiond.toml, see `sessiond serve --help`.");
+    out::print(
+        "\nOther programs that speak ACP: [agents.NAME] in sessiond.toml, see `sessiond serve --help`.",
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,8 +7,8 @@ use super::Outcome;
 use crate::args::Args;
 use crate::out;
 
-/// Looks at everything a start needs, changes nothing, and says what to do.
-pub(crate) fn run(args: Args) -> Outcome {
+/// Looks at everything a start needs, and says what to do.
+pub(crate) fn run(args: &Args) -> Outcome {
     let config = match args.config() {
         Ok(config) => config,
         Err(e) => {
@@ -23,12 +23,18 @@ pub(crate) fn run(args: Args) -> Outcome {
             |file| file.display().to_string(),
         ),
     )];
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     checks.extend(runtime.block_on(check_data(&config)));
     checks.extend(check_agents(&config));
     report(&checks);
     let fine = checks.iter().all(Check::is_good);
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn check_agents(config: &Config) -> Vec<Check> {

@@ -14,7 +14,7 @@ use crate::args::{Args, Command};
 /// What a command ends with; an error is a sentence for the person.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error>>;
 
-pub(crate) fn run(args: Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Serve(_) => serve::run(args.config()?),
         Command::Agents { json } => agents::run(&args.config()?, *json),

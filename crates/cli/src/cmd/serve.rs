@@ -8,7 +8,9 @@ use crate::out;
 pub(crate) fn run(config: Config) -> Outcome {
     init_logging(&config.log)?;
     // As many threads as cores: handlers never block, the store has threads of its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut signals = Signals::catch()?;
         let server = tokio::select! {

@@ -39,8 +39,15 @@ const KEYS: &[(&str, Kind)] = &[
     ("log.format", Kind::Text),
 ];
 
-const AGENT_KEYS: &[&str] =
-    &["command", "args", "env", "cwd", "default_mode", "default_model", "title"];
+const AGENT_KEYS: &[&str] = &[
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "default_mode",
+    "default_model",
+    "title",
+];
 
 /// A key of the file that means nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,21 +60,25 @@ pub(super) struct Unknown {
 /// The first key in the file that means nothing.
 pub(super) fn find_unknown(file: &DeTable<'_>) -> Option<Unknown> {
     check(file, "", &|path| {
-        KEYS.iter().any(|(key, _)| *key == path || is_table_of(path, key)) || path == "agents"
+        KEYS.iter()
+            .any(|(key, _)| *key == path || is_table_of(path, key))
+            || path == "agents"
     })
     .or_else(|| {
         let agents = file.get("agents")?.get_ref().as_table()?;
         agents.iter().find_map(|(name, agent)| {
             let prefix = format!("agents.{}.", name.get_ref());
             check(agent.get_ref().as_table()?, &prefix, &|path| {
-                path.strip_prefix(&prefix).is_some_and(|key| AGENT_KEYS.contains(&key))
+                path.strip_prefix(&prefix)
+                    .is_some_and(|key| AGENT_KEYS.contains(&key))
             })
         })
     })
 }
 
 fn is_table_of(path: &str, key: &str) -> bool {
-    key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+    key.strip_prefix(path)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn check(table: &DeTable<'_>, prefix: &str, known: &dyn Fn(&str) -> bool) -> Option<Unknown> {
@@ -76,7 +87,11 @@ fn check(table: &DeTable<'_>, prefix: &str, known: &dyn Fn(&str) -> bool) -> Opt
     entries.into_iter().find_map(|(key, value)| {
         let path = format!("{prefix}{}", key.get_ref());
         if !known(&path) {
-            return Some(Unknown { nearest: nearest(&path), key: path, at: key.span() });
+            return Some(Unknown {
+                nearest: nearest(&path),
+                key: path,
+                at: key.span(),
+            });
         }
         match value.get_ref() {
             DeValue::Table(inner) if KEYS.iter().any(|(k, _)| is_table_of(&path, k)) => {
@@ -162,9 +177,10 @@ fn parse(kind: Kind, text: &str) -> Result<toml::Value, String> {
 }
 
 fn nest(path: &str, value: toml::Value) -> toml::Table {
-    path.rsplit('.').fold(value, |inner, key| {
-        toml::Value::Table(toml::Table::from_iter([(key.to_owned(), inner)]))
-    })
-    .try_into()
-    .unwrap_or_default()
+    path.rsplit('.')
+        .fold(value, |inner, key| {
+            toml::Value::Table(toml::Table::from_iter([(key.to_owned(), inner)]))
+        })
+        .try_into()
+        .unwrap_or_default()
 }

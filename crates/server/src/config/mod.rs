@@ -111,7 +111,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
+        Self {
+            level: "info".into(),
+            format: LogFormat::Text,
+        }
     }
 }
 
@@ -127,7 +130,9 @@ pub struct Sources<'a> {
 
 impl std::fmt::Debug for Sources<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,7 +164,9 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; nothing is created or changed.
     pub fn load(sources: Sources<'_>) -> Result<Self, ConfigError> {
-        let named = sources.file.or_else(|| (sources.env)("SESSIOND_CONFIG").map(PathBuf::from));
+        let named = sources
+            .file
+            .or_else(|| (sources.env)("SESSIOND_CONFIG").map(PathBuf::from));
         let dirs = directories::ProjectDirs::from("", "", "sessiond");
         let (file, settings) = match named {
             Some(path) => (Some(path.clone()), read(&path)?),
@@ -197,7 +204,9 @@ impl Config {
     /// `OpenToOthers`, or a default agent that nobody knows.
     pub fn check(&self) -> Result<(), ConfigError> {
         if !self.auth && !self.listen.ip().is_loopback() {
-            return Err(ConfigError::OpenToOthers { listen: self.listen });
+            return Err(ConfigError::OpenToOthers {
+                listen: self.listen,
+            });
         }
         if let Some(name) = &self.default_agent {
             let catalogue = self.catalogue();
@@ -215,18 +224,30 @@ impl Config {
 
 /// Reads a configuration file. Its relative paths start at its own directory.
 fn read(path: &Path) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut settings = parse(path, &text)?;
     let base = path.parent().unwrap_or(Path::new(""));
-    for dir in [&mut settings.data_dir, &mut settings.directory].into_iter().flatten() {
+    for dir in [&mut settings.data_dir, &mut settings.directory]
+        .into_iter()
+        .flatten()
+    {
         *dir = base.join(&*dir);
     }
     Ok(settings)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, ConfigError> {
-    let line = |at: usize| text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
+    let line = |at: usize| {
+        text.as_bytes()
+            .iter()
+            .take(at)
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1
+    };
     let wrong = |e: toml::de::Error| ConfigError::File {
         path: path.to_owned(),
         line: line(e.span().map_or(0, |s| s.start)),
@@ -248,7 +269,11 @@ fn from_env(var: &dyn Fn(&str) -> Option<String>) -> Result<Settings, ConfigErro
     let mut all = Settings::default();
     for keys::EnvSetting { name, value } in keys::from_env(var) {
         let one = value
-            .and_then(|table| table.try_into().map_err(|e: toml::de::Error| e.message().to_owned()))
+            .and_then(|table| {
+                table
+                    .try_into()
+                    .map_err(|e: toml::de::Error| e.message().to_owned())
+            })
             .map_err(|reason| ConfigError::Env { name, reason })?;
         all = all.or(one);
     }

@@ -3,8 +3,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use axum::http::Uri;
-use sessiond_agent::AgentOverride;
 use serde::Deserialize;
+use sessiond_agent::AgentOverride;
 
 use super::{Config, ConfigError, Limits, LogConfig, Period, Size};
 use crate::Token;
@@ -105,7 +105,10 @@ impl Settings {
     pub(super) fn into_config(self, data_dir: PathBuf) -> Result<Config, ConfigError> {
         let default = Config::in_dir(absolute("data_dir", data_dir)?);
         let config = Config {
-            listen: self.listen.as_deref().map_or(Ok(default.listen), parse_listen)?,
+            listen: self
+                .listen
+                .as_deref()
+                .map_or(Ok(default.listen), parse_listen)?,
             directory: self
                 .directory
                 .map_or(Ok(default.directory), |dir| absolute("directory", dir))?,
@@ -118,7 +121,11 @@ impl Settings {
                 .iter()
                 .map(|o| parse_origin(o))
                 .collect::<Result<_, _>>()?,
-            public_url: self.public_url.as_deref().map(parse_public_url).transpose()?,
+            public_url: self
+                .public_url
+                .as_deref()
+                .map(parse_public_url)
+                .transpose()?,
             default_agent: self.default_agent,
             limits: self.limits.into_limits()?,
             log: LogConfig {
@@ -177,7 +184,10 @@ impl LimitSettings {
             ("limits.requests", limits.requests == 0),
         ];
         match zero.into_iter().find(|(_, zero)| *zero) {
-            Some((key, _)) => Err(ConfigError::Value { key, reason: "must be more than 0".into() }),
+            Some((key, _)) => Err(ConfigError::Value {
+                key,
+                reason: "must be more than 0".into(),
+            }),
             None => Ok(limits),
         }
     }
@@ -188,20 +198,21 @@ fn parse_listen(text: &str) -> Result<SocketAddr, ConfigError> {
         .strip_prefix("localhost:")
         .and_then(|port| port.parse().ok())
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    local.or_else(|| text.parse().ok()).ok_or_else(|| ConfigError::Value {
-        key: "listen",
-        reason: format!("`{text}` is not ADDRESS:PORT, e.g. 127.0.0.1:2468 or [::1]:2468"),
-    })
+    local
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| ConfigError::Value {
+            key: "listen",
+            reason: format!("`{text}` is not ADDRESS:PORT, e.g. 127.0.0.1:2468 or [::1]:2468"),
+        })
 }
 
 fn parse_public_url(text: &str) -> Result<Uri, ConfigError> {
     let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
-    uri.filter(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some()).ok_or_else(
-        || ConfigError::Value {
+    uri.filter(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some())
+        .ok_or_else(|| ConfigError::Value {
             key: "public_url",
             reason: format!("`{text}` is not an address such as https://sessions.example.org"),
-        },
-    )
+        })
 }
 
 fn parse_origin(text: &str) -> Result<String, ConfigError> {
@@ -224,6 +235,8 @@ fn absolute(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
         (Ok(rest), Some(dirs)) => dirs.home_dir().join(rest),
         _ => path,
     };
-    std::path::absolute(&path)
-        .map_err(|e| ConfigError::Value { key, reason: format!("{}: {e}", path.display()) })
+    std::path::absolute(&path).map_err(|e| ConfigError::Value {
+        key,
+        reason: format!("{}: {e}", path.display()),
+    })
 }

@@ -1,10 +1,20 @@
 use super::*;
 
-fn load(file: Option<PathBuf>, flags: Settings, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+fn load(
+    file: Option<PathBuf>,
+    flags: Settings,
+    env: &[(&str, &str)],
+) -> Result<Config, ConfigError> {
     let var = |name: &str| {
-        env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        env.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| (*v).to_owned())
     };
-    Config::load(Sources { file, flags, env: &var })
+    Config::load(Sources {
+        file,
+        flags,
+        env: &var,
+    })
 }
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -15,13 +25,22 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn listen(address: &str) -> Settings {
-    Settings { listen: Some(address.into()), ..Settings::default() }
+    Settings {
+        listen: Some(address.into()),
+        ..Settings::default()
+    }
 }
 
 #[test]
 fn flags_beat_the_environment_beats_the_file_beats_defaults() {
-    let (_dir, path) = file("listen = '127.0.0.1:1'\ndefault_agent = 'demo'\n[limits]\nqueue = 7\nrequest_size = '1MiB'");
-    let env = [("SESSIOND_LISTEN", "127.0.0.1:2"), ("SESSIOND_LIMITS_QUEUE", "8"), ("SESSIOND_DATA_DIR", "/d")];
+    let (_dir, path) = file(
+        "listen = '127.0.0.1:1'\ndefault_agent = 'demo'\n[limits]\nqueue = 7\nrequest_size = '1MiB'",
+    );
+    let env = [
+        ("SESSIOND_LISTEN", "127.0.0.1:2"),
+        ("SESSIOND_LIMITS_QUEUE", "8"),
+        ("SESSIOND_DATA_DIR", "/d"),
+    ];
 
     let config = load(Some(path.clone()), listen("127.0.0.1:3"), &env).unwrap();
     assert_eq!(config.listen.port(), 3);
@@ -86,7 +105,15 @@ fn every_setting_can_be_written_in_the_file_and_in_the_environment() {
         ("SESSIOND_LIMITS_AGENT_IDLE", "90"),
         ("SESSIOND_TOKEN", "abcdefghijklmnopqrst"),
     ];
-    let config = load(None, Settings { data_dir: Some("/d".into()), ..Settings::default() }, &env).unwrap();
+    let config = load(
+        None,
+        Settings {
+            data_dir: Some("/d".into()),
+            ..Settings::default()
+        },
+        &env,
+    )
+    .unwrap();
     assert!(!config.auth);
     assert_eq!(config.allowed_hosts, ["a", "b"]);
     assert_eq!(config.limits.agent_idle, Duration::from_secs(90));
@@ -98,18 +125,36 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
     let refused = |text: &str| {
         let (_dir, path) = file(text);
         match load(Some(path), Settings::default(), &[]) {
-            Err(ConfigError::UnknownKey { line, key, nearest, .. }) => (line, key, nearest),
+            Err(ConfigError::UnknownKey {
+                line, key, nearest, ..
+            }) => (line, key, nearest),
             other => panic!("{text}: {other:?}"),
         }
     };
     let near = |s: &str| Some(s.to_owned());
-    assert_eq!(refused("auth = true\nlistn = 'x'"), (2, "listn".into(), near("listen")));
-    assert_eq!(refused("[limits]\n\nqueu = 1"), (3, "limits.queu".into(), near("limits.queue")));
-    assert_eq!(refused("turn_timeout = 1"), (1, "turn_timeout".into(), near("limits.turn_timeout")));
-    assert_eq!(refused("[limts]\nqueue = 1"), (1, "limts".into(), near("limits")));
+    assert_eq!(
+        refused("auth = true\nlistn = 'x'"),
+        (2, "listn".into(), near("listen"))
+    );
+    assert_eq!(
+        refused("[limits]\n\nqueu = 1"),
+        (3, "limits.queu".into(), near("limits.queue"))
+    );
+    assert_eq!(
+        refused("turn_timeout = 1"),
+        (1, "turn_timeout".into(), near("limits.turn_timeout"))
+    );
+    assert_eq!(
+        refused("[limts]\nqueue = 1"),
+        (1, "limts".into(), near("limits"))
+    );
     assert_eq!(
         refused("[agents.claude]\ncomand = 'x'"),
-        (2, "agents.claude.comand".into(), near("agents.claude.command"))
+        (
+            2,
+            "agents.claude.comand".into(),
+            near("agents.claude.command")
+        )
     );
     assert_eq!(refused("zzzzqqqq = 1"), (1, "zzzzqqqq".into(), None));
 }
@@ -118,7 +163,9 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
 fn wrong_values_name_the_place() {
     let message = |text: &str, env: &[(&str, &str)]| {
         let (_dir, path) = file(text);
-        load(Some(path), Settings::default(), env).unwrap_err().to_string()
+        load(Some(path), Settings::default(), env)
+            .unwrap_err()
+            .to_string()
     };
     let said = message("auth = true\nlisten = 3", &[]);
     assert!(said.contains("line 2") && said.contains("string"), "{said}");
@@ -127,9 +174,15 @@ fn wrong_values_name_the_place() {
     let said = message("listen = \"", &[]);
     assert!(said.contains("line 1"), "{said}");
     let said = message("listen = 'here'", &[]);
-    assert!(said.contains("`listen`") && said.contains("127.0.0.1:2468"), "{said}");
+    assert!(
+        said.contains("`listen`") && said.contains("127.0.0.1:2468"),
+        "{said}"
+    );
     let said = message("", &[("SESSIOND_LIMITS_QUEUE", "many")]);
-    assert!(said.contains("SESSIOND_LIMITS_QUEUE") && said.contains("many"), "{said}");
+    assert!(
+        said.contains("SESSIOND_LIMITS_QUEUE") && said.contains("many"),
+        "{said}"
+    );
     let said = message("[limits]\nqueue = 0", &[]);
     assert!(said.contains("limits.queue"), "{said}");
     let said = message("default_agent = 'cluade'", &[]);
@@ -152,7 +205,11 @@ fn no_auth_is_for_loopback_only() {
 #[test]
 fn a_file_that_was_asked_for_must_be_there() {
     assert!(matches!(
-        load(Some("/nonexistent/sessiond.toml".into()), Settings::default(), &[]),
+        load(
+            Some("/nonexistent/sessiond.toml".into()),
+            Settings::default(),
+            &[]
+        ),
         Err(ConfigError::Read { .. })
     ));
 }

@@ -16,9 +16,14 @@ pub struct Size(pub u64);
 /// A value with a unit: `(unit, how many of the smallest)`.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?.1;
+    let factor = units
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?
+        .1;
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
@@ -26,7 +31,14 @@ impl Period {
     const EXPECTED: &str = "a duration such as \"30s\", \"10m\" or \"1h\", or a number of seconds";
 
     fn parse(text: &str) -> Option<Self> {
-        let units = [("ms", 1), ("s", 1000), ("", 1000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000)];
+        let units = [
+            ("ms", 1),
+            ("s", 1000),
+            ("", 1000),
+            ("m", 60_000),
+            ("min", 60_000),
+            ("h", 3_600_000),
+        ];
         with_unit(text, &units).map(|ms| Self(Duration::from_millis(ms)))
     }
 }
@@ -77,13 +89,19 @@ impl<T> Visitor<'_> for Quantity<T> {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Quantity { parse: Self::parse, expected: Self::EXPECTED })
+        d.deserialize_any(Quantity {
+            parse: Self::parse,
+            expected: Self::EXPECTED,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Quantity { parse: Self::parse, expected: Self::EXPECTED })
+        d.deserialize_any(Quantity {
+            parse: Self::parse,
+            expected: Self::EXPECTED,
+        })
     }
 }
 

@@ -45,7 +45,9 @@ impl Auth {
         let Some(value) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()) else {
             return false;
         };
-        let Some((scheme, credentials)) = value.trim().split_once(' ') else { return false };
+        let Some((scheme, credentials)) = value.trim().split_once(' ') else {
+            return false;
+        };
         let credentials = credentials.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
             same(&self.token, credentials.as_bytes())
@@ -85,14 +87,20 @@ fn is_token(pair: &str) -> Option<&str> {
 
 /// The value of `auth_token` in a query.
 fn query_token(query: &str) -> Option<&str> {
-    query.contains(QUERY_KEY).then(|| query.split('&').find_map(is_token)).flatten()
+    query
+        .contains(QUERY_KEY)
+        .then(|| query.split('&').find_map(is_token))
+        .flatten()
 }
 
 /// The query without `auth_token`, when it has one: what is behind the door need not, and
 /// must not, see it (links and logs are made from the URL).
 pub(crate) fn without_token(query: &str) -> Option<String> {
     query_token(query)?;
-    let rest: Vec<&str> = query.split('&').filter(|pair| is_token(pair).is_none()).collect();
+    let rest: Vec<&str> = query
+        .split('&')
+        .filter(|pair| is_token(pair).is_none())
+        .collect();
     Some(rest.join("&"))
 }
 
@@ -122,10 +130,19 @@ mod tests {
         assert!(admits(Some(&format!("Bearer {TOKEN}")), None));
         assert!(admits(Some(&format!("bEARER  {TOKEN} ")), None));
         assert!(admits(Some(&format!("Basic {basic}")), None));
-        assert!(admits(Some(&format!("basic {}", basic.trim_end_matches('='))), None));
-        assert!(admits(None, Some(&format!("auth_token={}", urlencoding::encode(&basic)))));
+        assert!(admits(
+            Some(&format!("basic {}", basic.trim_end_matches('='))),
+            None
+        ));
+        assert!(admits(
+            None,
+            Some(&format!("auth_token={}", urlencoding::encode(&basic)))
+        ));
         assert!(admits(None, Some(&format!("a=b&auth_token={basic}&c"))));
-        assert!(admits(None, Some(&format!("auth_token={}", urlencoding::encode(TOKEN)))));
+        assert!(admits(
+            None,
+            Some(&format!("auth_token={}", urlencoding::encode(TOKEN)))
+        ));
     }
 
     #[test]
@@ -148,7 +165,10 @@ mod tests {
             Some(format!("Bearer {}", "A".repeat(100_000))),
         ] {
             assert!(!admits(header.as_deref(), None), "{header:?}");
-            assert!(!admits(header.as_deref(), Some("auth_tokens=1&x")), "{header:?}");
+            assert!(
+                !admits(header.as_deref(), Some("auth_tokens=1&x")),
+                "{header:?}"
+            );
         }
     }
 
@@ -157,14 +177,20 @@ mod tests {
         let good = format!("Bearer {TOKEN}");
         assert!(!admits(Some(&good), Some("auth_token=wrong")));
         assert!(!admits(Some(&good), Some("auth_token=")));
-        assert!(admits(Some("Bearer wrong"), Some(&format!("auth_token={TOKEN}"))));
+        assert!(admits(
+            Some("Bearer wrong"),
+            Some(&format!("auth_token={TOKEN}"))
+        ));
     }
 
     #[test]
     fn the_token_is_taken_out_of_the_query() {
         assert_eq!(without_token("a=1&b=2"), None);
         assert_eq!(without_token("xauth_token=1"), None);
-        assert_eq!(without_token("a=1&auth_token=x&b=2"), Some("a=1&b=2".into()));
+        assert_eq!(
+            without_token("a=1&auth_token=x&b=2"),
+            Some("a=1&b=2".into())
+        );
         assert_eq!(without_token("auth_token=x"), Some(String::new()));
     }
 }

@@ -47,14 +47,21 @@ impl Metrics {
         let counter = |name: &'static str, labels: Vec<Label>| {
             recorder.register_counter(&Key::from_parts(name, labels), &META)
         };
-        let statuses = || CODES.iter().map(u16::to_string).chain(CLASSES.map(str::to_owned));
+        let statuses = || {
+            CODES
+                .iter()
+                .map(u16::to_string)
+                .chain(CLASSES.map(str::to_owned))
+        };
         let requests = Surface::ALL
             .iter()
             .map(|surface| {
                 statuses()
                     .map(|status| {
-                        let labels =
-                            vec![Label::new("surface", surface.name()), Label::new("status", status)];
+                        let labels = vec![
+                            Label::new("surface", surface.name()),
+                            Label::new("status", status),
+                        ];
                         counter("sessiond_http_requests_total", labels)
                     })
                     .collect()
@@ -89,32 +96,59 @@ impl Metrics {
     /// The Prometheus text.
     pub(crate) fn render(&self, gauges: &Gauges) -> String {
         let own = [
-            ("sessiond_http_requests_in_flight", self.in_flight.load(Ordering::Relaxed) as f64),
-            ("sessiond_http_connections", self.connections.load(Ordering::Relaxed) as f64),
-            ("sessiond_uptime_seconds", self.started.elapsed().as_secs_f64()),
+            (
+                "sessiond_http_requests_in_flight",
+                self.in_flight.load(Ordering::Relaxed) as f64,
+            ),
+            (
+                "sessiond_http_connections",
+                self.connections.load(Ordering::Relaxed) as f64,
+            ),
+            (
+                "sessiond_uptime_seconds",
+                self.started.elapsed().as_secs_f64(),
+            ),
         ];
         let resident = resident_bytes().map(|b| ("process_resident_memory_bytes", b as f64));
-        for (name, value) in own.into_iter().chain(resident).chain(gauges.iter().copied()) {
-            self.recorder.register_gauge(&Key::from_static_name(name), &META).set(value);
+        for (name, value) in own
+            .into_iter()
+            .chain(resident)
+            .chain(gauges.iter().copied())
+        {
+            self.recorder
+                .register_gauge(&Key::from_static_name(name), &META)
+                .set(value);
         }
         self.handle.render()
     }
 }
 
 const HELP_COUNTERS: &[(&str, &str)] = &[
-    ("sessiond_http_requests_total", "Requests answered, by surface and status."),
+    (
+        "sessiond_http_requests_total",
+        "Requests answered, by surface and status.",
+    ),
     ("sessiond_commits_total", "Commits that changed something."),
     ("sessiond_events_total", "Events committed."),
     ("sessiond_panics_total", "Requests that ended in a panic."),
 ];
 
 const HELP: &[(&str, &str)] = &[
-    ("sessiond_http_requests_in_flight", "Requests at work, waiting prompts and event streams apart."),
+    (
+        "sessiond_http_requests_in_flight",
+        "Requests at work, waiting prompts and event streams apart.",
+    ),
     ("sessiond_http_connections", "Open connections."),
     ("sessiond_uptime_seconds", "Time since the start."),
     ("process_resident_memory_bytes", "Resident memory."),
-    ("sessiond_sessions", "Sessions in the store, the trash included."),
-    ("sessiond_sessions_live", "Sessions with work to do or just done."),
+    (
+        "sessiond_sessions",
+        "Sessions in the store, the trash included.",
+    ),
+    (
+        "sessiond_sessions_live",
+        "Sessions with work to do or just done.",
+    ),
     ("sessiond_agents", "Agent processes."),
     ("sessiond_subscribers", "Event streams."),
     ("sessiond_store_bytes", "Bytes of the store on disk."),
@@ -125,7 +159,12 @@ const HELP: &[(&str, &str)] = &[
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kb| kb * 1024)
 }
 
 #[cfg(test)]
@@ -145,9 +184,18 @@ mod tests {
         metrics.count(Surface::OpenCode, 418);
         metrics.count(Surface::Root, 999);
         let text = metrics.render(&vec![("sessiond_agents", 3.0)]);
-        assert!(text.contains(r#"sessiond_http_requests_total{surface="v1",status="200"} 2"#), "{text}");
-        assert!(text.contains(r#"{surface="opencode",status="4xx"} 1"#), "{text}");
-        assert!(text.contains(r#"{surface="root",status="5xx"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"sessiond_http_requests_total{surface="v1",status="200"} 2"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"{surface="opencode",status="4xx"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"{surface="root",status="5xx"} 1"#),
+            "{text}"
+        );
         assert!(text.contains("sessiond_agents 3"), "{text}");
         assert!(text.contains("process_resident_memory_bytes "), "{text}");
     }

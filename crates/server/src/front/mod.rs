@@ -34,8 +34,8 @@ use http_body_util::Limited;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tower_http::CompressionLevel;
-use tower_http::compression::predicate::{And, NotForContentType, Predicate as _, SizeAbove};
 use tower_http::compression::Compression;
+use tower_http::compression::predicate::{And, NotForContentType, Predicate as _, SizeAbove};
 use tower_http::timeout::TimeoutBody;
 
 use crate::{Config, Limits, Token};
@@ -44,7 +44,7 @@ use policy::Policy;
 use surface::{Refusal, Surface};
 
 pub(crate) use metrics::Metrics;
-pub(crate) use probes::{Vitals, Vital};
+pub(crate) use probes::{Vital, Vitals};
 
 /// Smaller replies are not worth compressing.
 const COMPRESS_ABOVE: u64 = 1024;
@@ -79,7 +79,9 @@ pub(crate) struct Front {
 
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Front").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Front")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,7 +137,11 @@ impl Front {
         headers.append(VARY, VARY_ORIGIN);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Some(origin) = known_origin {
-            let exposed = if surface == Surface::Core { EXPOSED_CORE } else { EXPOSED };
+            let exposed = if surface == Surface::Core {
+                EXPOSED_CORE
+            } else {
+                EXPOSED
+            };
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
@@ -146,9 +152,14 @@ impl Front {
     /// Host, origin and token.
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let (headers, uri) = (request.headers(), request.uri());
-        let host = headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+        let host = headers
+            .get(HOST)
+            .and_then(|h| h.to_str().ok())
+            .unwrap_or_default();
         // A request line with a full URL names the host as well.
-        let named = uri.authority().is_none_or(|a| self.policy.allows_host(a.as_str()));
+        let named = uri
+            .authority()
+            .is_none_or(|a| self.policy.allows_host(a.as_str()));
         if !named || !self.policy.allows_host(host) {
             return Err(Refusal::Host);
         }
@@ -189,7 +200,9 @@ impl Front {
             let longest = self.limits.request_timeout;
             tokio::time::timeout(longest, self.call(request, surface))
                 .await
-                .map_err(|_| Refusal::TooSlow { seconds: longest.as_secs() })
+                .map_err(|_| Refusal::TooSlow {
+                    seconds: longest.as_secs(),
+                })
         };
         let response = outcome.unwrap_or_else(|refusal| refusal.into_response(surface));
         let kind = response.headers().get(CONTENT_TYPE);
@@ -214,7 +227,10 @@ impl Front {
             return Request::from_parts(head, Body::empty());
         }
         let limit = usize::try_from(self.limits.request_size).unwrap_or(usize::MAX);
-        let body = Body::new(Limited::new(Body::new(TimeoutBody::new(BODY_PAUSE, body)), limit));
+        let body = Body::new(Limited::new(
+            Body::new(TimeoutBody::new(BODY_PAUSE, body)),
+            limit,
+        ));
         let mut request = Request::from_parts(head, body);
         // Ours counts; axum's own limit would be lower.
         DefaultBodyLimit::disable().apply(&mut request);
@@ -223,15 +239,20 @@ impl Front {
 
     /// Calls the handler; a panic becomes an answer.
     async fn call(&self, request: Request<Body>, surface: Surface) -> Response<Body> {
-        let zip = request
-            .headers()
-            .get(ACCEPT_ENCODING)
-            .is_some_and(|v| v.as_bytes().windows(4).any(|w| w.eq_ignore_ascii_case(b"gzip")));
+        let zip = request.headers().get(ACCEPT_ENCODING).is_some_and(|v| {
+            v.as_bytes()
+                .windows(4)
+                .any(|w| w.eq_ignore_ascii_case(b"gzip"))
+        });
         let handled = if zip {
             let zipped = self.zip.clone().oneshot(request);
-            AssertUnwindSafe(zipped.map(|r| r.map(|r| r.map(Body::new)))).catch_unwind().await
+            AssertUnwindSafe(zipped.map(|r| r.map(|r| r.map(Body::new))))
+                .catch_unwind()
+                .await
         } else {
-            AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await
+            AssertUnwindSafe(self.router.clone().oneshot(request))
+                .catch_unwind()
+                .await
         };
         match handled {
             Ok(Ok(response)) => response,
@@ -239,7 +260,11 @@ impl Front {
             Err(panic) => {
                 let reference = format!("err_{:08x}", rand::random::<u32>());
                 self.metrics.panics.increment(1);
-                tracing::error!(reference, message = panic_message(&*panic), "a request panicked");
+                tracing::error!(
+                    reference,
+                    message = panic_message(&*panic),
+                    "a request panicked"
+                );
                 Refusal::Panic { reference }.into_response(surface)
             }
         }
@@ -264,14 +289,21 @@ fn preflight(request: &HeaderMap) -> Response<Body> {
 /// Whether this request may wait for an agent, for as long as the agent takes.
 fn waits(method: &Method, uri: &Uri) -> bool {
     const WAITING: [&str; 6] = ["message", "command", "shell", "init", "summarize", "abort"];
-    let asked = || uri.query().is_some_and(|q| q.split('&').any(|pair| pair.starts_with("wait")));
+    let asked = || {
+        uri.query()
+            .is_some_and(|q| q.split('&').any(|pair| pair.starts_with("wait")))
+    };
     let last = || uri.path().rsplit('/').next().unwrap_or_default();
     (method == Method::POST && WAITING.contains(&last())) || asked()
 }
 
 fn with_query(uri: &Uri, query: &str) -> Uri {
     let path = uri.path();
-    let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let text = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = PathAndQuery::try_from(text).ok().or(parts.path_and_query);
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())

@@ -30,7 +30,13 @@ pub(crate) struct Policy {
 impl Policy {
     pub(crate) fn new(config: &Config, listen: SocketAddr) -> Self {
         let mut names = config.allowed_hosts.clone();
-        names.extend(config.public_url.as_ref().and_then(|u| u.host()).map(str::to_owned));
+        names.extend(
+            config
+                .public_url
+                .as_ref()
+                .and_then(|u| u.host())
+                .map(str::to_owned),
+        );
         let mut origins = config.allowed_origins.clone();
         origins.extend(config.public_url.as_ref().and_then(|url| {
             Some(format!("{}://{}", url.scheme_str()?, url.authority()?).to_ascii_lowercase())
@@ -53,27 +59,39 @@ impl Policy {
         let host = host_of(authority);
         self.any_host
             || host.eq_ignore_ascii_case("localhost")
-            || parse_ip(host)
-                .is_some_and(|ip| self.any_ip || ip.is_loopback() || ip == self.listen)
-            || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+            || parse_ip(host).is_some_and(|ip| self.any_ip || ip.is_loopback() || ip == self.listen)
+            || self
+                .names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(host))
     }
 
     /// Whether a page of `origin` may call us by the name `authority`.
     pub(crate) fn allows_origin(&self, origin: &str, authority: &str) -> bool {
-        let Some((scheme, rest)) = origin.split_once("://") else { return false };
+        let Some((scheme, rest)) = origin.split_once("://") else {
+            return false;
+        };
         let web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         if web && rest.eq_ignore_ascii_case(authority) {
             return true;
         }
         let local = scheme.eq_ignore_ascii_case("http")
-            && ["localhost", "127.0.0.1"].iter().any(|name| is_host_and_port(rest, name));
-        local || self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
+            && ["localhost", "127.0.0.1"]
+                .iter()
+                .any(|name| is_host_and_port(rest, name));
+        local
+            || self
+                .origins
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(origin))
     }
 }
 
 /// Whether `text` is `name` or `name:PORT`.
 fn is_host_and_port(text: &str, name: &str) -> bool {
-    let Some((head, rest)) = text.split_at_checked(name.len()) else { return false };
+    let Some((head, rest)) = text.split_at_checked(name.len()) else {
+        return false;
+    };
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     head.eq_ignore_ascii_case(name)
         && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
@@ -82,9 +100,13 @@ fn is_host_and_port(text: &str, name: &str) -> bool {
 /// The host in `host`, `host:port`, `[v6]`, `[v6]:port`.
 fn host_of(authority: &str) -> &str {
     if authority.starts_with('[') {
-        return authority.find(']').map_or(authority, |end| &authority[..=end]);
+        return authority
+            .find(']')
+            .map_or(authority, |end| &authority[..=end]);
     }
-    authority.split_once(':').map_or(authority, |(host, _)| host)
+    authority
+        .split_once(':')
+        .map_or(authority, |(host, _)| host)
 }
 
 fn parse_ip(host: &str) -> Option<IpAddr> {
@@ -107,12 +129,30 @@ mod tests {
     #[test]
     fn hosts() {
         let closed = policy(|_| {});
-        for ours in ["localhost", "LocalHost:2468", "127.0.0.1", "127.0.0.1:99", "127.8.8.8:1", "[::1]:2468", "[::1]"] {
+        for ours in [
+            "localhost",
+            "LocalHost:2468",
+            "127.0.0.1",
+            "127.0.0.1:99",
+            "127.8.8.8:1",
+            "[::1]:2468",
+            "[::1]",
+        ] {
             assert!(closed.allows_host(ours), "{ours}");
         }
         for foreign in [
-            "", "evil.example", "evil.example:2468", "localhost.evil.example", "127.0.0.1.evil.example",
-            "192.168.1.7", "[fe80::1]:2468", "0.0.0.0", "[::1", "::1", "localhost.", "user@localhost",
+            "",
+            "evil.example",
+            "evil.example:2468",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "192.168.1.7",
+            "[fe80::1]:2468",
+            "0.0.0.0",
+            "[::1",
+            "::1",
+            "localhost.",
+            "user@localhost",
         ] {
             assert!(!closed.allows_host(foreign), "{foreign}");
         }
@@ -139,16 +179,32 @@ mod tests {
         let closed = policy(|c| c.allowed_origins = vec!["https://mine.example".into()]);
         let allows = |origin| closed.allows_origin(origin, "127.0.0.1:2468");
         for ours in [
-            "http://127.0.0.1:2468", "https://127.0.0.1:2468", "http://localhost", "http://localhost:5173",
-            "http://127.0.0.1:1", "https://app.opencode.ai", "tauri://localhost", "https://mine.example",
+            "http://127.0.0.1:2468",
+            "https://127.0.0.1:2468",
+            "http://localhost",
+            "http://localhost:5173",
+            "http://127.0.0.1:1",
+            "https://app.opencode.ai",
+            "tauri://localhost",
+            "https://mine.example",
         ] {
             assert!(allows(ours), "{ours}");
         }
         for foreign in [
-            "", "null", "https://evil.example", "http://localhost.evil.example", "http://localhost:1.evil.example",
-            "http://localhost:", "https://localhost:5173", "http://127.0.0.1.evil.example",
-            "https://app.opencode.ai.evil.example", "https://x.app.opencode.ai", "http://app.opencode.ai",
-            "https://mine.example:1", "file://", "ftp://127.0.0.1:2468",
+            "",
+            "null",
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "http://localhost:1.evil.example",
+            "http://localhost:",
+            "https://localhost:5173",
+            "http://127.0.0.1.evil.example",
+            "https://app.opencode.ai.evil.example",
+            "https://x.app.opencode.ai",
+            "http://app.opencode.ai",
+            "https://mine.example:1",
+            "file://",
+            "ftp://127.0.0.1:2468",
         ] {
             assert!(!allows(foreign), "{foreign}");
         }

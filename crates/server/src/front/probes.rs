@@ -50,9 +50,17 @@ impl Probe {
 
     pub(super) async fn answer(self, metrics: &Metrics, vitals: &dyn Vitals) -> Response<Body> {
         let (status, body, kind) = match self {
-            Self::Health => (StatusCode::OK, "ok\n".to_owned(), "text/plain; charset=utf-8"),
+            Self::Health => (
+                StatusCode::OK,
+                "ok\n".to_owned(),
+                "text/plain; charset=utf-8",
+            ),
             Self::Ready => match vitals.look().await.unready {
-                None => (StatusCode::OK, "ready\n".to_owned(), "text/plain; charset=utf-8"),
+                None => (
+                    StatusCode::OK,
+                    "ready\n".to_owned(),
+                    "text/plain; charset=utf-8",
+                ),
                 Some(why) => (
                     StatusCode::SERVICE_UNAVAILABLE,
                     format!("not ready: {why}\n"),
@@ -67,8 +75,12 @@ impl Probe {
         };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }

@@ -24,7 +24,11 @@ pub(crate) struct UntilStopped {
 
 impl UntilStopped {
     pub(crate) fn new(inner: Body, stopping: CancellationToken) -> Self {
-        Self { inner, stopping: Box::pin(stopping.cancelled_owned()), quiet: None }
+        Self {
+            inner,
+            stopping: Box::pin(stopping.cancelled_owned()),
+            quiet: None,
+        }
     }
 }
 
@@ -63,10 +67,16 @@ mod tests {
         let mut body = UntilStopped::new(Body::from_stream(rx.boxed()), stop.clone());
 
         tx.send(Ok("one".into())).await.unwrap();
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "one"
+        );
         stop.cancel();
         tx.send(Ok("last".into())).await.unwrap();
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "last");
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "last"
+        );
         assert!(body.frame().await.unwrap().is_err());
     }
 

@@ -23,10 +23,15 @@ impl Surface {
 
     pub(crate) fn of(path: &str) -> Self {
         let below = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if below("/opencode") {
-            if below("/opencode/api") { Self::OpenCodeV2 } else { Self::OpenCode }
+            if below("/opencode/api") {
+                Self::OpenCodeV2
+            } else {
+                Self::OpenCode
+            }
         } else if below("/v1") {
             Self::Core
         } else if path == "/global/health" {
@@ -115,9 +120,7 @@ impl Refusal {
                 format!("No answer within {seconds} s (`limits.request_timeout`); try again")
             }
             Self::Panic { .. } => "Unexpected server error. Check server logs for details.".into(),
-            Self::Nowhere => {
-                "Nothing is here: OpenCode clients use /opencode, others /v1".into()
-            }
+            Self::Nowhere => "Nothing is here: OpenCode clients use /opencode, others /v1".into(),
         }
     }
 
@@ -138,7 +141,11 @@ impl Refusal {
             }),
         };
         if let Self::Panic { reference } = self {
-            let place = if surface == Surface::OpenCode { &mut body["data"] } else { &mut body };
+            let place = if surface == Surface::OpenCode {
+                &mut body["data"]
+            } else {
+                &mut body
+            };
             place["ref"] = reference.as_str().into();
         }
         Some(body)
@@ -153,8 +160,11 @@ impl Refusal {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         if body.is_some() {
-            let kind =
-                if surface.is_opencode() { "application/json" } else { "application/problem+json" };
+            let kind = if surface.is_opencode() {
+                "application/json"
+            } else {
+                "application/problem+json"
+            };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         match self {
@@ -198,8 +208,13 @@ mod tests {
 
     #[test]
     fn each_surface_refuses_in_its_own_shape() {
-        let panic = Refusal::Panic { reference: "err_1".into() };
-        assert_eq!(panic.body(Surface::OpenCode).unwrap()["data"]["ref"], "err_1");
+        let panic = Refusal::Panic {
+            reference: "err_1".into(),
+        };
+        assert_eq!(
+            panic.body(Surface::OpenCode).unwrap()["data"]["ref"],
+            "err_1"
+        );
         assert_eq!(panic.body(Surface::OpenCodeV2).unwrap()["ref"], "err_1");
         assert_eq!(panic.body(Surface::Core).unwrap()["status"], 500);
         assert_eq!(Refusal::Unauthorized.body(Surface::OpenCode), None);
@@ -210,6 +225,9 @@ mod tests {
         let response = Refusal::Overloaded.into_response(Surface::Core);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
-        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
     }
 }

@@ -19,7 +19,9 @@ pub(crate) fn prepare(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3),
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE / 3),
     )?;
     // Sent but never acknowledged: a small event stream would otherwise fill the send buffer
     // for hours before a write fails.
@@ -41,10 +43,18 @@ pub(crate) struct WriteTimeout<S> {
 
 impl<S> WriteTimeout<S> {
     pub(crate) fn new(inner: S, timeout: Duration) -> Self {
-        Self { inner, timeout, waiting: None }
+        Self {
+            inner,
+            timeout,
+            waiting: None,
+        }
     }
 
-    fn guard<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn guard<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.waiting = None;
             return result;

@@ -27,7 +27,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// To connections above the limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     content-type: application/json\r\ncontent-length: 42\r\nconnection: close\r\n\r\n\
-    {\"message\":\"Too many connections at once\"}\n";
+    {\"message\":\"Too many connections at once\"}";
 
 /// Serves connections until `stop` says so; then those that are open finish the request they are
 /// at, and close.
@@ -55,8 +55,7 @@ pub(crate) async fn accept(
                     let _ = stream.write_all(FULL).now_or_never();
                     continue;
                 }
-                let served =
-                    serve(stream, builder.clone(), front.clone(), limits, stop.clone());
+                let served = serve(stream, builder.clone(), front.clone(), limits, stop.clone());
                 connections.spawn(served);
             }
             Err(e) if is_of_the_peer(&e) => {}
@@ -71,7 +70,10 @@ pub(crate) async fn accept(
 /// Whether a failed accept says something of that one peer only.
 fn is_of_the_peer(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 async fn serve(
