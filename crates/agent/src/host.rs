@@ -394,9 +394,6 @@ fn initialize_params() -> Value {
         "clientCapabilities": {
             "fs": {"readTextFile": false, "writeTextFile": false},
             "terminal": false,
-            // Codex then says that a turn failed in a field of its answer, instead of
-            // ending it well with the error as the agent's text.
-            "_meta": {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
         },
         "clientInfo": {
             "name": "sessiond",

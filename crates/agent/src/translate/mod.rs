@@ -190,7 +190,7 @@ impl Translator {
             self.tell(index, &mut effects);
         }
         let body = PartBody::StepFinish {
-            reason: verdict::finish_reason(outcome).to_owned(),
+            reason: verdict::finish_reason(outcome, self).to_owned(),
             snapshot: None,
             // Agents tell the cost of their whole session: the engine knows what was before.
             cost: 0.0,

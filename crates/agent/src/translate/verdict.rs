@@ -17,10 +17,13 @@ pub struct Verdict {
 }
 
 /// Why the model stopped, in the words of messages and steps.
-pub(super) fn finish_reason(outcome: &Outcome) -> &'static str {
+pub(super) fn finish_reason(outcome: &Outcome, translator: &Translator) -> &'static str {
     let Outcome::Done(result) = outcome else {
         return "unknown";
     };
+    if hidden_failure(result, translator).is_some() {
+        return "unknown";
+    }
     match result.stop_reason.as_str() {
         "end_turn" => "stop",
         "max_tokens" => "length",
@@ -79,7 +82,7 @@ fn done(outcome: &Outcome, result: &PromptResult, translator: &Translator) -> Ve
     if let Some(error) = hidden_failure(result, translator) {
         return failed(error);
     }
-    let finish = finish_reason(outcome).to_owned();
+    let finish = finish_reason(outcome, translator).to_owned();
     let error = (finish == "content-filter").then(|| MessageError::ContentFilter {
         message: "The model refused to answer".into(),
     });
@@ -91,10 +94,6 @@ fn done(outcome: &Outcome, result: &PromptResult, translator: &Translator) -> Ve
 
 /// Failures that agents end as if they were answers.
 fn hidden_failure(result: &PromptResult, translator: &Translator) -> Option<MessageError> {
-    let told = &result.raw["_meta"]["jetbrains"]["air"]["sessionFailure"];
-    if told["severity"] == "error" {
-        return Some(failure_told(told, &translator.ctx.agent));
-    }
     let heard = translator.heard;
     if result.stop_reason != "end_turn" || heard.named_text || heard.other {
         return None;
@@ -107,7 +106,7 @@ fn hidden_failure(result: &PromptResult, translator: &Translator) -> Option<Mess
     };
     let message = match (heard.unnamed_text, nothing_counted) {
         (false, _) => "The agent ended its turn without an answer".to_owned(),
-        (true, true) => translator.text().trim().to_owned(),
+        (true, true) => unwrapped(translator.text().trim()),
         (true, false) => return None,
     };
     Some(MessageError::Api {
@@ -115,24 +114,6 @@ fn hidden_failure(result: &PromptResult, translator: &Translator) -> Option<Mess
         status_code: None,
         is_retryable: false,
     })
-}
-
-/// Codex's own report of a failed turn.
-fn failure_told(told: &Value, agent: &str) -> MessageError {
-    let message = text(told, "title")
-        .unwrap_or("The agent's model failed")
-        .to_owned();
-    match told["category"].as_str() {
-        Some("access") => MessageError::Auth {
-            provider_id: agent.to_owned(),
-            message,
-        },
-        category => MessageError::Api {
-            message,
-            status_code: None,
-            is_retryable: matches!(category, Some("connection" | "service")),
-        },
-    }
 }
 
 /// The HTTP status of the model's API, where agents put it.
@@ -149,18 +130,17 @@ fn http_status(error: &RpcError) -> Option<u16> {
     .and_then(|code| u16::try_from(code).ok())
 }
 
-/// The sentence in an error: agents wrap it in JSON, or hide it in the data behind an
-/// "Internal error".
+/// The sentence in an error that agents pass on as the JSON that they got.
+fn unwrapped(message: &str) -> String {
+    let json: Option<Value> = serde_json::from_str(message).ok();
+    json.as_ref()
+        .and_then(|json| text(&json["error"], "message").or_else(|| text(json, "message")))
+        .unwrap_or(message)
+        .to_owned()
+}
+
+/// The sentence in an error, which some hide in the data behind an "Internal error".
 fn sentence(error: &RpcError) -> String {
-    let wrapped: Option<Value> = serde_json::from_str(&error.message).ok();
-    let inner = wrapped.as_ref().and_then(|json| {
-        text(&json["error"], "message")
-            .or_else(|| text(json, "message"))
-            .map(str::to_owned)
-    });
-    if let Some(inner) = inner {
-        return inner;
-    }
     let detail = error
         .data
         .as_ref()
@@ -170,7 +150,7 @@ fn sentence(error: &RpcError) -> String {
             detail.to_owned()
         }
         _ if error.message.is_empty() => format!("The agent failed (code {})", error.code),
-        _ => error.message.clone(),
+        _ => unwrapped(&error.message),
     }
 }
 

@@ -264,10 +264,11 @@ fn verdicts() {
     let plain = text_chunk("We're currently experiencing high demand");
     let nothing = r#"{"stopReason":"end_turn"}"#;
     let uncounted = r#"{"stopReason":"end_turn","usage":null}"#;
-    let typed = r#"{"stopReason":"end_turn","usage":null,"_meta":{"jetbrains":{"air":{"version":1,
-        "sessionFailure":{"severity":"error","category":"service","title":"Overloaded"}}}}}"#;
-    let warned = typed.replace("\"error\"", "\"warning\"");
+    let json = text_chunk(
+        "{\"type\": \"error\", \"error\": {\"code\": 400, \"message\": \"scripted 400\"}}\n\n",
+    );
     let cases = [
+        ("the error as JSON (Codex)", done(uncounted), vec![json]),
         ("answered", done(nothing), vec![named.clone()]),
         (
             "answered without ids (Gemini)",
@@ -285,8 +286,6 @@ fn verdicts() {
             done(uncounted),
             vec![named.clone(), plain],
         ),
-        ("typed failure (Codex)", done(typed), vec![named.clone()]),
-        ("typed warning (Codex)", done(&warned), vec![named.clone()]),
         (
             "length",
             done(r#"{"stopReason":"max_tokens"}"#),
