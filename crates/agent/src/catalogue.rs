@@ -204,6 +204,10 @@ impl Catalogue {
                 dir.display()
             ));
         }
+        if spec.command.contains('/') && !Path::new(&spec.command).is_absolute() {
+            // Relative to what? The daemon's directory is not the session's.
+            return missing(format!("`{}` is not an absolute path", spec.command));
+        }
         if let Some(path) = find_program(&spec.command, &self.path) {
             return Availability::Ready { path };
         }
@@ -363,7 +367,7 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_do() {
         let bin = tempfile::tempdir().unwrap();
         let catalogue = catalogue(
-            "zeta = {}\nfar = { command = \"/no/such/program\" }\n\
+            "near = { command = \"./sh\" }\nzeta = {}\nfar = { command = \"/no/such/program\" }\n\
              lost = { command = \"sh\", cwd = \"/no/such/dir\" }",
             bin.path(),
         );
@@ -379,6 +383,7 @@ mod tests {
             reason(&catalogue, "far"),
             "`/no/such/program` is not an executable file"
         );
+        assert_eq!(reason(&catalogue, "near"), "`./sh` is not an absolute path");
         assert!(reason(&catalogue, "lost").contains("/no/such/dir, is not a directory"));
         assert!(reason(&catalogue, "nobody").contains("add [agents.nobody]"));
     }

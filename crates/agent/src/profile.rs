@@ -229,3 +229,49 @@ impl ProfileUpdate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn config_options_win_and_groups_are_flattened() {
+        let news = ProfileUpdate::from_session(&json!({
+            "models": {"currentModelId": "m1[high]", "availableModels": [{"modelId": "m1[high]", "name": "M1"}]},
+            "configOptions": [
+                {"id": "effort", "category": "thought_level", "currentValue": "low", "options": []},
+                {"id": "model", "category": "model", "currentValue": "m2", "options": [
+                    {"group": "a", "name": "A", "options": [{"value": "m1", "name": "M1"}]},
+                    {"group": "b", "name": "B", "options": [{"value": "m2", "description": "two"}, 7]},
+                ]},
+            ],
+        }));
+        let models = news.models.unwrap();
+        let ids: Vec<&str> = models.iter().map(|m| m.id.as_str()).collect();
+        assert_eq!(ids, ["m1", "m2"]);
+        assert_eq!(models[1].name, "m2", "without a name the id is shown");
+        assert_eq!(news.current_model.as_deref(), Some("m2"));
+        assert_eq!((news.modes, news.current_mode), (None, None));
+    }
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let mut profile = AgentProfile::default();
+        let opened = ProfileUpdate::from_session(&json!({
+            "modes": {"currentModeId": "a", "availableModes": [{"id": "a", "name": "A"}]},
+        }));
+        opened.merge_into(&mut profile);
+        let update = json!({"sessionUpdate": "current_mode_update", "currentModeId": "b"});
+        let news = ProfileUpdate::from_update(&update).unwrap();
+        news.merge_into(&mut profile);
+        assert_eq!(profile.modes.len(), 1);
+        assert_eq!(profile.current_mode.as_deref(), Some("b"));
+        assert_eq!(
+            ProfileUpdate::from_update(&json!({"sessionUpdate": "plan"})),
+            None
+        );
+        assert_eq!(ProfileUpdate::from_update(&json!({})), None);
+    }
+}

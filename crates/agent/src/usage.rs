@@ -62,3 +62,44 @@ pub(crate) fn of_count(count: &Value) -> Option<Tokens> {
 pub(crate) fn of_result(result: &Value) -> Option<Tokens> {
     of_count(&result["usage"]).or_else(|| of_count(&result["_meta"]["quota"]["token_count"]))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn counts_are_read_in_every_spelling() {
+        let claude = json!({"stopReason": "end_turn", "usage": {"inputTokens": 10, "outputTokens": 5,
+            "cachedReadTokens": 100, "cachedWriteTokens": 7, "totalTokens": 122}});
+        let tokens = of_result(&claude).unwrap();
+        assert_eq!(
+            (tokens.input, tokens.output),
+            (10, 5),
+            "cached ones are counted apart"
+        );
+        assert_eq!((tokens.cache.read, tokens.cache.write), (100, 7));
+
+        let codex = json!({"usage": {"inputTokens": 110, "outputTokens": 9, "cachedReadTokens": 100,
+            "thoughtTokens": 4, "totalTokens": 119}});
+        let tokens = of_result(&codex).unwrap();
+        assert_eq!(
+            (tokens.input, tokens.output),
+            (10, 5),
+            "cached ones are in the input"
+        );
+        assert_eq!((tokens.cache.read, tokens.reasoning), (100, 4));
+
+        let gemini =
+            json!({"_meta": {"quota": {"token_count": {"input_tokens": 3, "output_tokens": 2}}}});
+        let tokens = of_result(&gemini).unwrap();
+        assert_eq!((tokens.input, tokens.output, tokens.total), (3, 2, None));
+
+        assert_eq!(
+            of_result(&json!({"usage": null, "_meta": {"quota": {"token_count": null}}})),
+            None
+        );
+        assert_eq!(of_result(&json!({"usage": {"inputTokens": "many"}})), None);
+    }
+}
