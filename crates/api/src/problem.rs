@@ -53,66 +53,82 @@ impl ProblemKind {
         use ProblemKind as K;
         match self {
             K::InvalidRequest => (
-                "invalid-request",
+                "urn:sessiond:problem:invalid-request",
                 "The request is not valid",
                 StatusCode::BAD_REQUEST,
             ),
             K::MalformedJson => (
-                "malformed-json",
+                "urn:sessiond:problem:malformed-json",
                 "The body is not valid JSON",
                 StatusCode::BAD_REQUEST,
             ),
             K::Unauthorized => (
-                "unauthorized",
+                "urn:sessiond:problem:unauthorized",
                 "A valid token is required",
                 StatusCode::UNAUTHORIZED,
             ),
-            K::Forbidden => ("forbidden", "Not allowed from there", StatusCode::FORBIDDEN),
-            K::NotFound => ("not-found", "Not found", StatusCode::NOT_FOUND),
-            K::UnknownRoute => ("unknown-route", "No such address", StatusCode::NOT_FOUND),
+            K::Forbidden => (
+                "urn:sessiond:problem:forbidden",
+                "Not allowed from there",
+                StatusCode::FORBIDDEN,
+            ),
+            K::NotFound => (
+                "urn:sessiond:problem:not-found",
+                "Not found",
+                StatusCode::NOT_FOUND,
+            ),
+            K::UnknownRoute => (
+                "urn:sessiond:problem:unknown-route",
+                "No such address",
+                StatusCode::NOT_FOUND,
+            ),
             K::MethodNotAllowed => (
-                "method-not-allowed",
+                "urn:sessiond:problem:method-not-allowed",
                 "No such method here",
                 StatusCode::METHOD_NOT_ALLOWED,
             ),
             K::RequestTimeout => (
-                "request-timeout",
+                "urn:sessiond:problem:request-timeout",
                 "The request took too long",
                 StatusCode::REQUEST_TIMEOUT,
             ),
             K::Conflict => (
-                "conflict",
+                "urn:sessiond:problem:conflict",
                 "In conflict with the present state",
                 StatusCode::CONFLICT,
             ),
-            K::Busy => ("busy", "The session is busy", StatusCode::CONFLICT),
+            K::Busy => (
+                "urn:sessiond:problem:busy",
+                "The session is busy",
+                StatusCode::CONFLICT,
+            ),
             K::PreconditionFailed => (
-                "precondition-failed",
+                "urn:sessiond:problem:precondition-failed",
                 "It has changed",
                 StatusCode::PRECONDITION_FAILED,
             ),
             K::PayloadTooLarge => (
-                "payload-too-large",
+                "urn:sessiond:problem:payload-too-large",
                 "The body is too large",
                 StatusCode::PAYLOAD_TOO_LARGE,
             ),
             K::UnsupportedMediaType => (
-                "unsupported-media-type",
+                "urn:sessiond:problem:unsupported-media-type",
                 "Not a supported media type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ),
             K::IdempotencyKeyReused => (
-                "idempotency-key-reused",
+                "urn:sessiond:problem:idempotency-key-reused",
                 "The key was used for another request",
                 StatusCode::UNPROCESSABLE_ENTITY,
             ),
             K::Internal => (
-                "internal",
+                "urn:sessiond:problem:internal",
                 "A fault of the server",
                 StatusCode::INTERNAL_SERVER_ERROR,
             ),
             K::Unavailable => (
-                "unavailable",
+                "urn:sessiond:problem:unavailable",
                 "Not available now",
                 StatusCode::SERVICE_UNAVAILABLE,
             ),
@@ -135,10 +151,10 @@ pub struct Problem {
         example = "urn:sessiond:problem:not-found",
         pattern = "^urn:sessiond:problem:[a-z-]+$"
     )]
-    pub kind: String,
+    pub kind: &'static str,
     /// The kind in words.
     #[schema(example = "Not found")]
-    pub title: String,
+    pub title: &'static str,
     /// The HTTP status, again.
     #[schema(example = 404, minimum = 400, maximum = 599)]
     pub status: u16,
@@ -152,25 +168,25 @@ pub struct Problem {
     /// Line of the body where reading failed, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub line: Option<usize>,
+    pub line: Option<u32>,
     /// Column of that line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub column: Option<usize>,
+    pub column: Option<u32>,
     /// Seconds after which to try again: the value of `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl Problem {
     /// A problem of that kind.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        let (name, title, status) = kind.facts();
+        let (kind, title, status) = kind.facts();
         Self {
-            kind: format!("urn:sessiond:problem:{name}"),
-            title: title.to_owned(),
+            kind,
+            title,
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
@@ -201,6 +217,17 @@ impl Problem {
     }
 }
 
+/// The engine names fields as OpenCode does; these are the same in our words.
+fn own_name(field: &str) -> &str {
+    match field {
+        "model.providerID" => "model.provider_id",
+        "model.modelID" => "model.id",
+        "messageID" => "message_id",
+        "parentID" => "parent_id",
+        other => other,
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -219,9 +246,7 @@ impl From<EngineError> for Problem {
         let detail = e.to_string();
         match e {
             EngineError::NotFound { .. } => Self::new(ProblemKind::NotFound, detail),
-            EngineError::Invalid { field, .. } => {
-                Self::new(ProblemKind::InvalidRequest, detail).at_field(field)
-            }
+            EngineError::Invalid { field, reason } => Self::invalid(own_name(&field), reason),
             EngineError::Conflict {
                 kind: EntityKind::IdempotencyKey,
                 reason,
@@ -244,7 +269,7 @@ impl From<EngineError> for Problem {
             }
             EngineError::Unavailable { retry_after, .. } => {
                 let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
-                let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
+                let retry_after = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
                 Self {
                     retry_after,
                     ..Self::new(ProblemKind::Unavailable, detail)
@@ -292,6 +317,14 @@ mod tests {
                 },
                 400,
                 Some("title"),
+            ),
+            (
+                EngineError::Invalid {
+                    field: "model.providerID".into(),
+                    reason: "no".into(),
+                },
+                400,
+                Some("model.provider_id"),
             ),
             (conflict(EntityKind::Session), 409, None),
             (

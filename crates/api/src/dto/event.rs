@@ -86,7 +86,7 @@ pub(crate) enum EventBodyDto {
     StatusChanged(StatusDto),
     /// A message was created or changed.
     #[serde(rename = "message.updated")]
-    MessageUpdated(MessageInfoDto),
+    MessageUpdated(Box<MessageInfoDto>),
     /// A message was removed.
     #[serde(rename = "message.removed")]
     MessageRemoved {
@@ -130,7 +130,7 @@ pub(crate) enum EventBodyDto {
     SessionError(MessageErrorDto),
     /// A project was first seen, or changed.
     #[serde(rename = "project.updated")]
-    ProjectUpdated(ProjectDto),
+    ProjectUpdated(Box<ProjectDto>),
     /// In a replay: what changed here has a newer event further on, which carries its content.
     #[serde(rename = "superseded")]
     Superseded {
@@ -152,9 +152,7 @@ impl From<&EventBody> for EventBodyDto {
             EventBody::SessionUpdated(s) => Self::SessionUpdated(boxed(s)),
             EventBody::SessionDeleted(s) => Self::SessionDeleted(boxed(s)),
             EventBody::StatusChanged(s) => Self::StatusChanged(s.clone().into()),
-            EventBody::MessageUpdated(m) => {
-                Self::MessageUpdated(MessageInfoDto::from((**m).clone()))
-            }
+            EventBody::MessageUpdated(m) => Self::MessageUpdated(boxed(m)),
             EventBody::MessageRemoved { message_id } => Self::MessageRemoved {
                 message_id: message_id.to_string(),
             },
@@ -176,7 +174,7 @@ impl From<&EventBody> for EventBodyDto {
             EventBody::TurnUpdated(t) => Self::TurnUpdated(boxed(t)),
             EventBody::AgentBound(b) => Self::AgentBound(boxed(b)),
             EventBody::SessionError(e) => Self::SessionError(e.clone().into()),
-            EventBody::ProjectUpdated(p) => Self::ProjectUpdated(ProjectDto::from((**p).clone())),
+            EventBody::ProjectUpdated(p) => Self::ProjectUpdated(boxed(p)),
             EventBody::Superseded(kind) => Self::Superseded { kind: *kind },
         }
     }

@@ -65,7 +65,7 @@ pub(crate) struct MessageInfoDto {
 impl From<model::Message> for MessageInfoDto {
     fn from(m: model::Message) -> Self {
         let role = match m.info {
-            MessageInfo::User(u) => RoleDto::User(u.into()),
+            MessageInfo::User(u) => RoleDto::User(Box::new(u.into())),
             MessageInfo::Assistant(a) => RoleDto::Assistant(Box::new((*a).into())),
         };
         Self {
@@ -82,7 +82,7 @@ impl From<model::Message> for MessageInfoDto {
 #[schema(as = MessageRole)]
 pub(crate) enum RoleDto {
     /// A person, or a client in their name.
-    User(UserDto),
+    User(Box<UserDto>),
     /// An agent.
     Assistant(Box<AssistantDto>),
     /// A message that this version can't read, kept as it is.

@@ -105,7 +105,7 @@ pub(crate) enum PartBodyDto {
         /// Name of the tool.
         tool: String,
         /// How far it got.
-        state: ToolStateDto,
+        state: Box<ToolStateDto>,
         /// Free map.
         metadata: Option<Map<String, Value>>,
     },
@@ -217,7 +217,7 @@ impl From<PartBody> for PartBodyDto {
             PartBody::Tool(t) => Self::Tool {
                 call_id: t.call_id,
                 tool: t.tool,
-                state: t.state.into(),
+                state: Box::new(t.state.into()),
                 metadata: t.metadata,
             },
             PartBody::StepStart { snapshot } => Self::StepStart { snapshot },

@@ -48,6 +48,11 @@ impl PromptBody {
         self,
         idempotency: Option<(String, String)>,
     ) -> Result<PromptInput, Problem> {
+        if self.no_reply && idempotency.is_some() {
+            // The key is kept with the turn, and there is none.
+            let reason = "Expected no key with `no_reply`; a `message_id` makes it idempotent";
+            return Err(Problem::invalid("Idempotency-Key", reason));
+        }
         if self.parts.is_empty() {
             return Err(Problem::invalid("parts", "Expected at least one part"));
         }

@@ -117,10 +117,10 @@ fn refusal(path: &str, error: &serde_json::Error) -> Problem {
         Problem::new(ProblemKind::MalformedJson, detail).at_field("body")
     };
     // Errors of a buffered value have no place of their own.
-    let place = (line > 0).then_some((line, column));
+    let number = |n: usize| u32::try_from(n).ok().filter(|_| line > 0);
     Problem {
-        line: place.map(|p| p.0),
-        column: place.map(|p| p.1),
+        line: number(line),
+        column: number(column),
         ..problem
     }
 }

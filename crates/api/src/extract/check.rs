@@ -35,7 +35,7 @@ pub(crate) fn at_most(field: &str, count: usize, max: usize) -> Result<(), Probl
 }
 
 /// A number between two bounds, both included.
-pub(crate) fn in_range<T: PartialOrd + std::fmt::Display>(
+pub(crate) fn in_range<T: Copy + PartialOrd + std::fmt::Display>(
     field: &str,
     value: T,
     min: T,

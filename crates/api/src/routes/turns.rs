@@ -37,7 +37,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 ///
 /// The answer comes as soon as the prompt is on disk; its turn runs when those before it have
 /// ended. Follow it with the turn's address (`?wait=`) or the events. The same `message_id`,
-/// or the same `Idempotency-Key` with the same body, is the same prompt.
+/// or the same `Idempotency-Key` with the same body, is the same prompt. With `no_reply` there is
+/// no turn to keep a key with: use `message_id`.
 #[utoipa::path(post, path = "/sessions/{session_id}/prompt", tag = "turns", params(
     SessionPath,
     ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, unique per request",

@@ -1,0 +1,10 @@
+//! The router over a real engine, the in-memory store and the demo agent as a child process.
+//! Every answer is also checked against the OpenAPI document.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod asks;
+mod events;
+mod refusals;
+mod sessions;
+mod support;
+mod turns;
