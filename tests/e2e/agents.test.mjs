@@ -8,16 +8,10 @@ import { startModel, userTexts } from "./lib/model.mjs"
 import { until } from "./lib/process.mjs"
 import { Sessiond, sandbox, text } from "./lib/sessiond.mjs"
 
-// What is special about each agent: how a plan is told, and how it remembers after a restart.
-const kinds = {
-  opencode: { model: "lab/scripted-1" },
-  claude: { model: undefined },
-  codex: { model: undefined },
-}
-
+// AGENTS=claude,codex runs only those.
 const only = process.env.AGENTS?.split(",")
 
-for (const [agent] of Object.entries(kinds).filter(([name]) => !only || only.includes(name))) {
+for (const agent of Object.keys(recipes).filter((name) => !only || only.includes(name))) {
   describe(`agent ${agent}`, () => {
     let server
     let model
@@ -27,7 +21,6 @@ for (const [agent] of Object.entries(kinds).filter(([name]) => !only || only.inc
       model = await startModel(dir)
       server = await Sessiond.start({
         name: `agent-${agent}`, dir, agents: { [agent]: recipes[agent](join(dir, "agent-home"), model.url) },
-        settings: "",
       })
     })
     after(async () => {
@@ -44,26 +37,7 @@ for (const [agent] of Object.entries(kinds).filter(([name]) => !only || only.inc
     const lastTurn = async (session) => (await server.turns(session.id)).at(-1)
     const file = (name) => join(server.project, name)
 
-    /** Answers every permission request of a session until the work is done. */
-    async function permitting(session, reply, work) {
-      let done = false
-      const asked = []
-      const answering = (async () => {
-        while (!done) {
-          for (const p of (await server.oc("GET", "/permission")).filter((p) => p.sessionID === session.id)) {
-            asked.push(p)
-            await server.oc("POST", `/permission/${p.id}/reply`, { reply })
-          }
-          await new Promise((next) => setTimeout(next, 60))
-        }
-      })()
-      try {
-        return { result: await work, asked }
-      } finally {
-        done = true
-        await answering
-      }
-    }
+    const permitting = (session, reply, work) => server.permitting(session, reply, work)
 
     it("answers with text and a reasoning part", async () => {
       const session = await create()

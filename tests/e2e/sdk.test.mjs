@@ -9,10 +9,14 @@ import { until } from "./lib/process.mjs"
 import { Sessiond, text } from "./lib/sessiond.mjs"
 
 let server
+const over = new AbortController()
 before(async () => {
   server = await Sessiond.start({ name: "sdk" })
 })
-after(() => server?.stop())
+after(async () => {
+  over.abort()
+  await server?.stop()
+})
 
 /** Collects a stream of the SDK. */
 function collect(stream) {
@@ -87,7 +91,7 @@ describe("SDK v1", () => {
 
   it("streams the events of a turn in OpenCode's order", async () => {
     const c = client()
-    const { stream } = await c.event.subscribe()
+    const { stream } = await c.event.subscribe({ signal: over.signal })
     const events = collect(stream)
     await events.find("server.connected", (e) => e.type === "server.connected")
     const { data: session } = await c.session.create({ body: {} })
@@ -239,7 +243,7 @@ describe("SDK v2", () => {
   it("replies to permissions by their own route and lists them", async () => {
     const c = client()
     const { data: session } = await c.session.create({})
-    const { stream } = await c.global.event()
+    const { stream } = await c.global.event({ signal: over.signal })
     const events = collect(stream)
     await events.find("server.connected", (e) => e.payload.type === "server.connected")
     const answer = c.session.prompt({ sessionID: session.id, parts: say("/ask run echo from-the-shell") })

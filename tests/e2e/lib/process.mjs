@@ -8,6 +8,9 @@ process.on("exit", () => {
   for (const child of running) child.killGroup("SIGKILL")
 })
 
+/** What was waited for can no longer come. */
+export class Ended extends Error {}
+
 /** Waits until `probe` answers something truthy; tells what it waited for when it does not. */
 export async function until(what, probe, { within = 30_000, every = 40 } = {}) {
   const end = Date.now() + within
@@ -17,6 +20,7 @@ export async function until(what, probe, { within = 30_000, every = 40 } = {}) {
       const found = await probe()
       if (found) return found
     } catch (error) {
+      if (error instanceof Ended) throw error
       last = error
     }
     if (Date.now() > end) throw new Error(`not within ${within} ms: ${what}${last ? ` (${last.message})` : ""}`)
@@ -102,7 +106,7 @@ export class Child {
   line(pattern, options) {
     return until(`${this.name} prints ${pattern}`, () => {
       const found = (this.stdout + "\n" + this.stderr).match(pattern)
-      if (!found && this.end) throw new Error(`${this.name} ended (${JSON.stringify(this.end)}): ${this.stderr.slice(-2000)}`)
+      if (!found && this.end) throw new Ended(`${this.name} ended (${JSON.stringify(this.end)}): ${this.stderr.slice(-2000)}`)
       return found
     }, options)
   }

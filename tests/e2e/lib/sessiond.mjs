@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import { agentTables } from "./agents.mjs"
 import { e2e, sessiondBin } from "./paths.mjs"
-import { Child, hermetic, until } from "./process.mjs"
+import { Child, Ended, hermetic, until } from "./process.mjs"
 
 export const TOKEN = "test-token-0123456789abcdef0123456789"
 
@@ -70,7 +70,7 @@ export class Sessiond {
     this.url = `http://127.0.0.1:${port}`
     this.base = `${this.url}/opencode`
     await until("readiness", async () => {
-      if (this.child.end) throw new Error(`it ended: ${this.child.stderr.slice(-1000)}`)
+      if (this.child.end) throw new Ended(`it ended: ${this.child.stderr.slice(-1000)}`)
       return (await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(5_000) })).ok
     })
     this.starts += 1
@@ -124,6 +124,27 @@ export class Sessiond {
 
   oc = (method, path, body, headers) => this.ok(method, `/opencode${path}`, body, headers)
   v1 = (method, path, body, headers) => this.ok(method, `/v1${path}`, body, headers)
+
+  /** Does `work` while every permission request of a session is answered with `reply`. */
+  async permitting(session, reply, work) {
+    let done = false
+    const asked = []
+    const answering = (async () => {
+      while (!done) {
+        for (const p of (await this.oc("GET", "/permission")).filter((p) => p.sessionID === session.id)) {
+          asked.push(p)
+          await this.oc("POST", `/permission/${p.id}/reply`, { reply })
+        }
+        await new Promise((next) => setTimeout(next, 60))
+      }
+    })()
+    try {
+      return { result: await work, asked }
+    } finally {
+      done = true
+      await answering
+    }
+  }
 
   /** Collects an event stream until it is closed. */
   events(path = "/opencode/event", headers = {}) {
