@@ -14,6 +14,8 @@ use crate::Row;
 /// What a writer keeps of a session beside its own columns.
 #[derive(Debug)]
 pub(crate) struct Head {
+    /// The store's newest event.
+    pub(crate) clock: u64,
     pub(crate) sid: i64,
     pub(crate) epoch: u64,
     pub(crate) last_seq: u64,
@@ -26,10 +28,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The head of a session that was just inserted.
-    pub(crate) fn fresh(sid: i64, session: Session) -> Self {
+    /// The head of a session that is not inserted yet.
+    pub(crate) fn fresh(clock: u64, session: Session) -> Self {
         Self {
-            sid,
+            clock,
+            sid: 0,
             epoch: 0,
             last_seq: 0,
             last_position: 0,
@@ -44,6 +47,7 @@ impl Head {
     /// Reads a row of `SESSION_HEAD`.
     pub(crate) fn read(mut row: Row) -> Self {
         Self {
+            clock: row.unsigned(),
             sid: row.int(),
             epoch: row.unsigned(),
             last_seq: row.unsigned(),

@@ -21,8 +21,9 @@ pub(crate) const SESSION_BY_SID: &str = concat!(
     session_columns!(),
     " FROM session s WHERE s.sid = $1"
 );
+/// The first column is the store's newest event.
 pub(crate) const SESSION_HEAD: &str = concat!(
-    "SELECT s.sid, s.epoch, s.last_seq, s.last_position, s.id_floor, s.last_message_at, \
+    "SELECT (SELECT seq FROM clock WHERE id = 1), s.sid, s.epoch, s.last_seq, s.last_position, s.id_floor, s.last_message_at, \
      s.row_seq, s.status_seq, ",
     session_columns!(),
     " FROM session s WHERE s.id = $1"

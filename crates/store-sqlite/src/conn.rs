@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sessiond_model::SessionId;
@@ -37,6 +38,9 @@ impl Conn {
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|e| fault("open the database", e))?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Else SQLite prepares statements anew when a value might change their plan.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(|e| fault("set up a connection", e))?;
         Ok(Self {
             db,
             spelled: HashMap::new(),

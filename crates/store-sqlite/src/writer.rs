@@ -122,44 +122,67 @@ impl Writer {
 
     /// One result for each commit. Where the whole group fails, so does each of them.
     fn transact(&mut self, commits: &[Box<Commit>]) -> Vec<StoreResult<Committed>> {
-        let mut results = Vec::with_capacity(commits.len());
-        let done = self.apply_all(commits, &mut results);
-        if let Err(error) = done {
-            if !self.conn.db.is_autocommit()
-                && let Err(error) = self.conn.control("ROLLBACK")
-            {
-                tracing::error!(%error, "could not roll back");
-            }
-            results = (commits.iter()).map(|_| Err(again(&error))).collect();
+        // Savepoints cost more than most commits, and most groups have nothing to take back.
+        let mut done = self.apply_all(commits, false);
+        if let Ok(None) = done {
+            done = self.apply_all(commits, true);
         }
-        results
+        match done {
+            Ok(results) => results.unwrap_or_default(),
+            Err(error) => commits.iter().map(|_| Err(again(&error))).collect(),
+        }
     }
 
+    /// Commits a group in one transaction. Without savepoints nothing is done and `None` is
+    /// given when one of several commits is refused.
     fn apply_all(
         &mut self,
         commits: &[Box<Commit>],
-        results: &mut Vec<StoreResult<Committed>>,
-    ) -> StoreResult<()> {
+        savepoints: bool,
+    ) -> StoreResult<Option<Vec<StoreResult<Committed>>>> {
         failpoint::hit(failpoint::BEFORE_BEGIN);
         self.conn.control("BEGIN IMMEDIATE")?;
+        let done = self.apply_in_transaction(commits, savepoints);
+        if !matches!(done, Ok(Some(_)))
+            && !self.conn.db.is_autocommit()
+            && let Err(error) = self.conn.control("ROLLBACK")
+        {
+            tracing::error!(%error, "could not roll back");
+        }
+        done
+    }
+
+    fn apply_in_transaction(
+        &mut self,
+        commits: &[Box<Commit>],
+        savepoints: bool,
+    ) -> StoreResult<Option<Vec<StoreResult<Committed>>>> {
+        let mut results = Vec::with_capacity(commits.len());
         for commit in commits {
-            self.conn.control("SAVEPOINT job")?;
+            if savepoints {
+                self.conn.control("SAVEPOINT job")?;
+            }
             let result = self.conn.run(CommitOp(commit));
             if let Err(error) = &result {
                 // A full disk and the like end the transaction, and with it the group.
                 if self.conn.db.is_autocommit() || is_outage(error) {
                     return Err(again(error));
                 }
+                if !savepoints {
+                    return Ok(None);
+                }
                 self.conn.control("ROLLBACK TO job")?;
             }
-            self.conn.control("RELEASE job")?;
+            if savepoints {
+                self.conn.control("RELEASE job")?;
+            }
             results.push(result);
         }
         failpoint::hit(failpoint::AFTER_APPLY);
         failpoint::hit(failpoint::BEFORE_COMMIT);
         self.conn.control("COMMIT")?;
         failpoint::hit(failpoint::AFTER_COMMIT);
-        Ok(())
+        Ok(Some(results))
     }
 }
 

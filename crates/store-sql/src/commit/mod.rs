@@ -87,15 +87,13 @@ struct Work<'a, T> {
     tx: &'a mut T,
     commit: &'a Commit,
     head: Head,
-    /// The store's newest event before this commit.
-    clock: u64,
     created: bool,
     dirty: Dirty,
     /// Whether the revision rises.
     row_changed: bool,
     drafts: Vec<Draft>,
-    /// Messages of this session looked up or made so far.
-    known: Vec<(MessageId, i64)>,
+    /// Messages looked up or made so far, with the keys of their rows and sessions.
+    known: Vec<(MessageId, Option<(i64, i64)>)>,
 }
 
 impl<'a, T: Tx> Work<'a, T> {
@@ -107,8 +105,6 @@ impl<'a, T: Tx> Work<'a, T> {
         if let Some(head) = &stored {
             rules::check_fence(head.epoch, commit.fence)?;
         }
-        let clock = first(tx, sql::CLOCK, &[]).await?;
-        let clock = clock.map_or(0, |mut row| row.unsigned());
         let creation = match commit.changes.first() {
             Some(Change::CreateSession { session, .. }) => Some(session),
             _ => None,
@@ -116,14 +112,17 @@ impl<'a, T: Tx> Work<'a, T> {
         let (head, created) = match (stored, creation) {
             (Some(_), Some(_)) => return Err(rules::exists(EntityKind::Session, id)),
             (Some(head), None) => (head, false),
-            (None, Some(session)) => (Head::fresh(0, session.as_ref().clone()), true),
+            (None, Some(session)) => {
+                let clock = first(tx, sql::CLOCK, &[]).await?;
+                let clock = clock.map_or(0, |mut row| row.unsigned());
+                (Head::fresh(clock, session.as_ref().clone()), true)
+            }
             (None, None) => return Err(rules::missing(EntityKind::Session, id)),
         };
         let mut work = Self {
             tx,
             commit,
             head,
-            clock,
             created,
             dirty: Dirty::Head,
             row_changed: false,
@@ -153,7 +152,7 @@ impl<'a, T: Tx> Work<'a, T> {
 
     /// The number of the event that the change being applied will give.
     fn next_seq(&self) -> i64 {
-        (self.clock + self.drafts.len() as u64 + 1).cast_signed()
+        (self.head.clock + self.drafts.len() as u64 + 1).cast_signed()
     }
 
     fn emit(&mut self, entity: i64, body: EventBody) {
@@ -192,6 +191,7 @@ impl<'a, T: Tx> Work<'a, T> {
         self.head.last_seq += self.drafts.len() as u64;
         self.update_session().await?;
 
+        let clock = self.head.clock;
         let session = Arc::new(self.head.session);
         let directory: Arc<str> = session.directory.as_str().into();
         let mut events = Vec::with_capacity(self.drafts.len());
@@ -201,7 +201,7 @@ impl<'a, T: Tx> Work<'a, T> {
                 Body::Session(make) => make(session.clone()),
             };
             let event = Event {
-                seq: Seq(self.clock + 1 + index as u64),
+                seq: Seq(clock + 1 + index as u64),
                 session_id: self.commit.session_id.clone(),
                 session_seq: SessionSeq(first_of_session + index as u64),
                 at: self.commit.at,
@@ -222,7 +222,7 @@ impl<'a, T: Tx> Work<'a, T> {
             events.push(Arc::new(event));
         }
         if self.created || !events.is_empty() {
-            let clock = self.clock + events.len() as u64;
+            let clock = clock + events.len() as u64;
             let args = [clock.into(), i64::from(self.created).into()];
             self.tx.query(sql::CLOCK_SET, &args).await?;
         }

@@ -20,21 +20,24 @@ struct Stored {
 impl<T: Tx> Work<'_, T> {
     /// The key of a message and of its session, whichever that is.
     pub(super) async fn message_key(&mut self, id: &MessageId) -> StoreResult<Option<(i64, i64)>> {
+        if let Some((_, key)) = self.known.iter().find(|(known, _)| known == id) {
+            return Ok(*key);
+        }
         let row = first(self.tx, sql::MESSAGE_KEY, &[id.as_str().into()]).await?;
-        Ok(row.map(|mut row| (row.int(), row.int())))
+        let key = row.map(|mut row| (row.int(), row.int()));
+        self.known.push((id.clone(), key));
+        Ok(key)
+    }
+
+    fn note_message(&mut self, id: &MessageId, key: Option<(i64, i64)>) {
+        self.known.retain(|(known, _)| known != id);
+        self.known.push((id.clone(), key));
     }
 
     /// The key of a message of this session.
     async fn own_message(&mut self, id: &MessageId) -> StoreResult<Option<i64>> {
-        if let Some((_, mid)) = self.known.iter().find(|(known, _)| known == id) {
-            return Ok(Some(*mid));
-        }
         let key = self.message_key(id).await?;
-        let mid = key.and_then(|(mid, sid)| (sid == self.head.sid).then_some(mid));
-        if let Some(mid) = mid {
-            self.known.push((id.clone(), mid));
-        }
-        Ok(mid)
+        Ok(key.and_then(|(mid, sid)| (sid == self.head.sid).then_some(mid)))
     }
 
     pub(super) async fn session_id(&mut self, sid: i64) -> StoreResult<SessionId> {
@@ -71,7 +74,7 @@ impl<T: Tx> Work<'_, T> {
                 ];
                 let row = first(self.tx, sql::MESSAGE_INSERT, &args).await?;
                 let mid = row.map_or(0, |mut row| row.int());
-                self.known.push((message.id.clone(), mid));
+                self.note_message(&message.id, Some((mid, self.head.sid)));
                 mid
             }
         };
@@ -95,7 +98,7 @@ impl<T: Tx> Work<'_, T> {
                 }
             }
             self.tx.query(sql::MESSAGE_DELETE, &[mid.into()]).await?;
-            self.known.retain(|(known, _)| known != id);
+            self.note_message(id, None);
         }
         let removed = Removed {
             message_id: id.clone(),
