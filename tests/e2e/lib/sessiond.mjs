@@ -11,7 +11,7 @@ export const TOKEN = "test-token-0123456789abcdef0123456789"
 
 /** A temporary directory that is removed when the suite has passed. */
 export function sandbox(name) {
-  const dir = mkdtempSync(join(tmpdir(), `sessiond-${name}-`))
+  const dir = mkdtempSync(join(tmpdir(), `e2e-${name}-`))
   process.on("exit", (code) => {
     if (code === 0 && !process.env.KEEP) rmSync(dir, { recursive: true, force: true })
     else console.error(`kept: ${dir}`)
@@ -44,7 +44,7 @@ export class Sessiond {
     server.home = join(dir, "home")
     server.project = gitProject(join(dir, "project"))
     mkdirSync(server.home, { recursive: true })
-    server.config = join(dir, "sessiond.toml")
+    server.config = join(dir, "config.toml")
     writeFileSync(server.config, [
       `token = ${JSON.stringify(TOKEN)}`,
       `directory = ${JSON.stringify(server.project)}`,
