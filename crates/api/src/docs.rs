@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::json;
 use utoipa::openapi::path::{Operation, Parameter};
-use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::schema::AdditionalProperties::FreeForm;
+use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
@@ -35,7 +36,43 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         ];
         operations.into_iter().flatten().for_each(tidy);
     }
+    for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
+        if SENT.contains(&name.as_str()) {
+            each_object(schema, &|o| {
+                o.additional_properties = Some(Box::new(FreeForm(false)));
+            });
+        } else if name != "Problem" {
+            each_object(schema, &|o| {
+                o.required = o.properties.keys().cloned().collect();
+            });
+        }
+    }
     document
+}
+
+/// Shapes that clients send: fields may be left out, unknown ones are refused. All others are
+/// answers, which have all their fields, `null` or not; but for `Problem`.
+const SENT: [&str; 9] = [
+    "AbortBody",
+    "CreateSession",
+    "Model",
+    "PatchSession",
+    "PermissionReplyBody",
+    "PermissionRule",
+    "PromptBody",
+    "PromptPart",
+    "QuestionReplyBody",
+];
+
+/// Does `change` to the objects that a shape is made of; not to those it refers to by name.
+fn each_object(schema: &mut RefOr<Schema>, change: &dyn Fn(&mut Object)) {
+    let RefOr::T(schema) = schema else { return };
+    match schema {
+        Schema::Object(object) if !object.properties.is_empty() => change(object),
+        Schema::OneOf(one) => one.items.iter_mut().for_each(|s| each_object(s, change)),
+        Schema::AllOf(all) => all.items.iter_mut().for_each(|s| each_object(s, change)),
+        _ => {}
+    }
 }
 
 /// Says what the macros can't: a parameter may be absent, but there is no `null` in addresses
