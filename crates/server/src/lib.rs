@@ -7,6 +7,7 @@ mod banner;
 mod config;
 mod doctor;
 mod error;
+mod files;
 mod front;
 mod net;
 mod rooms;
@@ -21,6 +22,7 @@ pub use config::{
 };
 pub use doctor::{Check, check_data};
 pub use error::StartError;
+pub use files::raise_file_limit;
 pub use rooms::openapi_json;
 pub use server::{Running, Server};
 pub use signals::Signals;

@@ -235,7 +235,10 @@ async fn a_stop_ends_streams_with_what_was_theirs_and_keeps_all_else() {
         .unwrap()
         .into_body();
     let path = format!("/v1/sessions/{session}");
-    let patched = up.client.patch(&path, &json!({"title": "the last word"})).await;
+    let patched = up
+        .client
+        .patch(&path, &json!({"title": "the last word"}))
+        .await;
     assert!(patched.unwrap().ok());
 
     let addr = up.server.addr();

@@ -1,12 +1,13 @@
 use std::process::ExitCode;
 
-use sessiond_server::{Config, Server, Signals, init_logging};
+use sessiond_server::{Config, Server, Signals, init_logging, raise_file_limit};
 
 use super::Outcome;
 use crate::out;
 
 pub(crate) fn run(config: Config) -> Outcome {
     init_logging(&config.log)?;
+    raise_file_limit();
     // As many threads as cores: handlers never block, the store has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -20,8 +20,9 @@ use crate::Limits;
 use crate::front::Front;
 use crate::server::Stop;
 
-/// Largest request head.
-const MAX_HEAD: usize = 64 * 1024;
+/// Largest request head, and most that is buffered of a request or a reply: what a client
+/// that does not read can hold of our memory.
+const MAX_BUFFER: usize = 64 * 1024;
 /// Pause when the system has no more file descriptors for us.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// To connections above the limit.
@@ -42,7 +43,8 @@ pub(crate) async fn accept(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
-        .max_header_size(MAX_HEAD);
+        .max_header_size(MAX_BUFFER)
+        .max_buf_size(MAX_BUFFER);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
