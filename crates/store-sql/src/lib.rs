@@ -21,6 +21,6 @@ pub use read::{
     TurnById, TurnByKey, TurnOfMessage, TurnsOf, Unfinished, UsageOf,
 };
 pub use schema::{
-    Dialect, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS, Migration,
-    SCHEMA, TABLES,
+    Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS,
+    Migration, SCHEMA, TABLES,
 };

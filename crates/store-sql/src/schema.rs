@@ -91,6 +91,8 @@ pub const TABLES: &[&str] = &[
 
 /// Name in `meta`: how often the store was opened for writing; the epoch of its writer.
 pub const META_EPOCH: &str = "epoch";
+/// Name in `meta`: `1` when the last writer closed the store, `0` while it is open.
+pub const META_CLEAN: &str = "clean";
 /// Name in `meta`: see [`Migration::min_reader`].
 pub const META_MIN_READER: &str = "min_reader";
 /// Name in `meta`: see [`Migration::min_writer`].

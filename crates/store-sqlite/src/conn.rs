@@ -49,6 +49,15 @@ impl Conn {
         })
     }
 
+    /// A connection to nothing, while there is no database.
+    pub(crate) fn nowhere(incidents: Arc<Incidents>) -> StoreResult<Self> {
+        Self::open(
+            Path::new(":memory:"),
+            OpenFlags::SQLITE_OPEN_READ_WRITE,
+            incidents,
+        )
+    }
+
     /// Runs an operation. Nothing in it waits, so it is done when this returns.
     pub(crate) fn run<O: Op>(&mut self, op: O) -> StoreResult<O::Out> {
         let done = op.run(self).now_or_never();
@@ -64,26 +73,16 @@ impl Conn {
     pub(crate) fn snapshot<O: Op>(&mut self, op: O) -> StoreResult<O::Out> {
         self.control("BEGIN")?;
         let result = self.run(op);
-        self.control("COMMIT")?;
-        result
+        let end = self.control("COMMIT");
+        // The first failure says more than the second.
+        let answer = result?;
+        end.map(|()| answer)
     }
 
     /// Runs a statement without values, kept prepared.
     pub(crate) fn control(&self, sql: &'static str) -> StoreResult<()> {
         let run = || self.db.prepare_cached(sql)?.raw_execute().map(drop);
-        run().map_err(|e| self.noted("control a transaction", e))
-    }
-
-    fn noted(&self, operation: &'static str, error: rusqlite::Error) -> StoreError {
-        if let Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =
-            error.sqlite_error_code()
-        {
-            self.incidents.note(format!(
-                "The database is damaged ({error}); stop sessiond and start it again: it sets the \
-                 database aside and saves what can be read."
-            ));
-        }
-        fault(operation, error)
+        run().map_err(|e| fault("control a transaction", e))
     }
 
     fn select(&mut self, sql: &'static str, args: &[Arg<'_>]) -> rusqlite::Result<Vec<Row>> {
@@ -114,7 +113,7 @@ impl Tx for Conn {
         args: &[Arg<'_>],
     ) -> impl Future<Output = StoreResult<Vec<Row>>> + Send {
         let rows = self.select(sql, args);
-        ready(rows.map_err(|e| self.noted("run a statement", e)))
+        ready(rows.map_err(|e| fault("run a statement", e)))
     }
 
     fn damaged(&mut self, session: &SessionId, what: &str) {

@@ -1,5 +1,7 @@
 //! The SQLite store: one writer thread with group commit, a pool of readers, a lock file.
 
+mod backup;
+mod check;
 mod conn;
 mod failpoint;
 mod incidents;
@@ -7,7 +9,9 @@ mod lock;
 mod open;
 mod options;
 mod readers;
+mod salvage;
 mod store;
+mod template;
 mod writer;
 
 pub use options::SqliteOptions;

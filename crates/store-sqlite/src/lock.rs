@@ -24,11 +24,13 @@ struct Holder {
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: Mutex<File>,
+    used_before: bool,
 }
 
 impl Lock {
     /// Takes the directory.
     pub(crate) fn take(dir: &Path, url: Option<&str>) -> StoreResult<Self> {
+        let used_before = dir.join(NAME).exists();
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -53,9 +55,15 @@ impl Lock {
         }
         let lock = Self {
             file: Mutex::new(file),
+            used_before,
         };
         lock.tell(url)?;
         Ok(lock)
+    }
+
+    /// Whether a process has held the directory before.
+    pub(crate) fn used_before(&self) -> bool {
+        self.used_before
     }
 
     /// Lets go of the directory.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use sessiond_model::SessionId;
 use sessiond_store::StoreResult;
 
@@ -19,6 +19,8 @@ pub(crate) struct Readers {
     path: PathBuf,
     incidents: Arc<Incidents>,
     idle: Mutex<Vec<Conn>>,
+    /// Held by every read; alone by who replaces the database.
+    gate: RwLock<()>,
 }
 
 impl Readers {
@@ -27,6 +29,7 @@ impl Readers {
             path,
             incidents,
             idle: Mutex::default(),
+            gate: RwLock::default(),
         }
     }
 
@@ -35,6 +38,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&mut Conn) -> StoreResult<R>,
     ) -> (StoreResult<R>, Vec<SessionId>) {
+        let _open = self.gate.read();
         let idle = self.idle.lock().pop();
         let conn = idle.map_or_else(|| open_reader(&self.path, &self.incidents), Ok);
         let mut conn = match conn {
@@ -53,8 +57,10 @@ impl Readers {
         (result, damaged)
     }
 
-    /// Closes all that are idle.
-    pub(crate) fn close(&self) {
+    /// Closes all, and lets no read begin as long as the guard is held.
+    pub(crate) fn shut_out(&self) -> RwLockWriteGuard<'_, ()> {
+        let alone = self.gate.write();
         self.idle.lock().clear();
+        alone
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -22,11 +22,13 @@ use sessiond_store_sql::Op;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::SqliteOptions;
+use crate::check::Check;
 use crate::conn::{Conn, io_fault};
 use crate::incidents::Incidents;
 use crate::lock::Lock;
-use crate::open::{DATABASE, open_writer};
+use crate::open::{DATABASE, cause, open_store};
 use crate::readers::Readers;
+use crate::salvage::is_damage;
 use crate::writer::{Job, Writer};
 
 /// Reads of many rows that may run at once, off the async threads.
@@ -40,10 +42,13 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     large_reads: Semaphore,
     incidents: Arc<Incidents>,
+    generation: Arc<AtomicU64>,
     lock: Lock,
     writable: AtomicBool,
     closed: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The check of the whole database after the last writer did not close it.
+    check: Mutex<Option<Check>>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -71,20 +76,31 @@ impl SqliteStore {
         let lock = Lock::take(&options.dir, options.holder_url.as_deref())?;
         let incidents = Arc::<Incidents>::default();
         let path = options.dir.join(DATABASE);
-        let (conn, epoch) = open_writer(&path, options, &incidents)?;
+        let opened = open_store(&path, options, &incidents, lock.used_before())?;
+        let readers = Arc::new(Readers::new(path.clone(), incidents.clone()));
+        let generation = Arc::<AtomicU64>::default();
         let writer = Writer {
-            conn,
-            feed: options.feed.clone(),
+            conn: opened.conn,
+            path: path.clone(),
+            options: options.clone(),
+            readers: readers.clone(),
+            incidents: incidents.clone(),
+            generation: generation.clone(),
         };
         let (jobs, queue) = sync_channel(options.queue);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(&queue))
             .map_err(|e| io_fault("start the writer", e))?;
+        let check = (opened.unclean)
+            .then(|| Check::start(&path, &incidents, jobs.clone()))
+            .transpose()?;
         Ok(Self {
-            readers: Arc::new(Readers::new(path.clone(), incidents.clone())),
+            check: Mutex::new(check),
+            readers,
+            generation,
             path,
-            epoch,
+            epoch: opened.epoch,
             jobs,
             large_reads: Semaphore::new(LARGE_READS),
             incidents,
@@ -111,42 +127,83 @@ impl SqliteStore {
     }
 
     /// Passes on which sessions have rows that could not be read.
-    fn settle<R>(&self, (result, damaged): (StoreResult<R>, Vec<SessionId>)) -> StoreResult<R> {
+    fn settle(&self, damaged: Vec<SessionId>) {
         if !damaged.is_empty() {
             // When the queue is full the next read finds it again.
             let _ = self.jobs.try_send(Job::Degrade(damaged));
         }
-        result
     }
 
     /// A read of few rows: on the calling thread, because it takes microseconds.
-    fn point<O: Op>(&self, op: O) -> StoreResult<O::Out> {
+    async fn point<O: Op + Copy + Send + Sync>(&self, op: O) -> StoreResult<O::Out> {
+        self.few(move |conn| conn.run(op)).await
+    }
+
+    async fn few<R>(
+        &self,
+        read: impl Fn(&mut Conn) -> StoreResult<R> + Send + Sync,
+    ) -> StoreResult<R> {
         self.open_still()?;
-        self.settle(self.readers.read(|conn| conn.run(op)))
+        let seen = self.generation.load(Ordering::Acquire);
+        let (result, damaged) = self.readers.read(&read);
+        self.settle(damaged);
+        match result {
+            Err(error) if is_damage(&error) => {
+                self.heal(seen, &error).await;
+                self.readers.read(&read).0
+            }
+            result => result,
+        }
     }
 
     /// A read of many rows: off the async threads, a few at a time.
     async fn large<R: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Conn) -> StoreResult<R> + Send + 'static,
+        read: impl Fn(&mut Conn) -> StoreResult<R> + Clone + Send + 'static,
     ) -> StoreResult<R> {
         self.open_still()?;
         let _permit = self.large_reads.acquire().await;
+        let seen = self.generation.load(Ordering::Acquire);
+        match self.off_thread(read.clone()).await {
+            Err(error) if is_damage(&error) => {
+                self.heal(seen, &error).await;
+                self.off_thread(read).await
+            }
+            result => result,
+        }
+    }
+
+    async fn off_thread<R: Send + 'static>(
+        &self,
+        read: impl Fn(&mut Conn) -> StoreResult<R> + Send + 'static,
+    ) -> StoreResult<R> {
         let readers = self.readers.clone();
         let done = tokio::task::spawn_blocking(move || readers.read(read)).await;
-        match done {
-            Ok(done) => self.settle(done),
-            Err(error) => Err(StoreError::Internal {
-                operation: "read many rows",
-                source: error.into(),
-            }),
+        let (result, damaged) = done.map_err(|error| StoreError::Internal {
+            operation: "read many rows",
+            source: error.into(),
+        })?;
+        self.settle(damaged);
+        result
+    }
+
+    /// Waits until a damaged database is replaced by what can be saved of it.
+    async fn heal(&self, seen: u64, error: &StoreError) {
+        let (done, healed) = oneshot::channel();
+        let job = Job::Heal(seen, cause(error), Some(done));
+        if self.jobs.try_send(job).is_ok() {
+            // When the writer is gone, the read fails again and says so.
+            let _ = healed.await;
         }
     }
 
     /// Closes the store and waits until the database is closed.
     fn shut(&self) {
         self.closed.store(true, Ordering::Release);
-        self.readers.close();
+        if let Some(check) = self.check.lock().take() {
+            check.stop();
+        }
+        drop(self.readers.shut_out());
         if let Some(thread) = self.writer.lock().take() {
             // Fails only when the writer is gone already.
             let _ = self.jobs.send(Job::Close);
@@ -189,15 +246,15 @@ impl Store for SqliteStore {
     }
 
     async fn last_seq(&self) -> StoreResult<Seq> {
-        self.point(ops::Counters).map(|(seq, _)| seq)
+        Ok(self.point(ops::Counters).await?.0)
     }
 
     async fn session(&self, id: &SessionId) -> StoreResult<Option<Session>> {
-        self.point(ops::SessionById(id))
+        self.point(ops::SessionById(id)).await
     }
 
     async fn session_head(&self, id: &SessionId) -> StoreResult<Option<SessionHead>> {
-        self.point(ops::SessionHeadById(id))
+        self.point(ops::SessionHeadById(id)).await
     }
 
     async fn sessions(&self, query: &SessionQuery) -> StoreResult<SessionPage> {
@@ -207,11 +264,11 @@ impl Store for SqliteStore {
     }
 
     async fn session_by_key(&self, key: &str) -> StoreResult<Option<(SessionId, String)>> {
-        self.point(ops::SessionByKey(key))
+        self.point(ops::SessionByKey(key)).await
     }
 
     async fn unfinished_sessions(&self) -> StoreResult<Vec<SessionId>> {
-        self.point(ops::Unfinished)
+        self.point(ops::Unfinished).await
     }
 
     async fn messages(
@@ -229,17 +286,16 @@ impl Store for SqliteStore {
         session: &SessionId,
         id: &MessageId,
     ) -> StoreResult<Option<MessageDoc>> {
-        self.open_still()?;
         let op = ops::MessageById(session, id);
-        self.settle(self.readers.read(|conn| conn.snapshot(op)))
+        self.few(move |conn| conn.snapshot(op)).await
     }
 
     async fn message_owner(&self, id: &MessageId) -> StoreResult<Option<SessionId>> {
-        self.point(ops::MessageOwner(id))
+        self.point(ops::MessageOwner(id)).await
     }
 
     async fn turn(&self, id: &TurnId) -> StoreResult<Option<Turn>> {
-        self.point(ops::TurnById(id))
+        self.point(ops::TurnById(id)).await
     }
 
     async fn turns(&self, session: &SessionId, query: &TurnQuery) -> StoreResult<Vec<Turn>> {
@@ -249,7 +305,7 @@ impl Store for SqliteStore {
     }
 
     async fn turn_by_key(&self, session: &SessionId, key: &str) -> StoreResult<Option<Turn>> {
-        self.point(ops::TurnByKey(session, key))
+        self.point(ops::TurnByKey(session, key)).await
     }
 
     async fn turn_of_message(
@@ -257,47 +313,47 @@ impl Store for SqliteStore {
         session: &SessionId,
         message: &MessageId,
     ) -> StoreResult<Option<Turn>> {
-        self.point(ops::TurnOfMessage(session, message))
+        self.point(ops::TurnOfMessage(session, message)).await
     }
 
     async fn todos(&self, session: &SessionId) -> StoreResult<Vec<Todo>> {
-        self.point(ops::TodosOf(session))
+        self.point(ops::TodosOf(session)).await
     }
 
     async fn permission(&self, id: &PermissionId) -> StoreResult<Option<Permission>> {
-        self.point(ops::PermissionById(id))
+        self.point(ops::PermissionById(id)).await
     }
 
     async fn pending_permissions(&self, query: &AskQuery) -> StoreResult<Vec<Permission>> {
-        self.point(ops::PendingPermissions(query))
+        self.point(ops::PendingPermissions(query)).await
     }
 
     async fn question(&self, id: &QuestionId) -> StoreResult<Option<Question>> {
-        self.point(ops::QuestionById(id))
+        self.point(ops::QuestionById(id)).await
     }
 
     async fn pending_questions(&self, query: &AskQuery) -> StoreResult<Vec<Question>> {
-        self.point(ops::PendingQuestions(query))
+        self.point(ops::PendingQuestions(query)).await
     }
 
     async fn binding(&self, session: &SessionId) -> StoreResult<Option<AgentBinding>> {
-        self.point(ops::BindingOf(session))
+        self.point(ops::BindingOf(session)).await
     }
 
     async fn live_bindings(&self) -> StoreResult<Vec<AgentBinding>> {
-        self.point(ops::LiveBindings)
+        self.point(ops::LiveBindings).await
     }
 
     async fn profiles(&self) -> StoreResult<Vec<AgentProfile>> {
-        self.point(ops::Profiles)
+        self.point(ops::Profiles).await
     }
 
     async fn projects(&self) -> StoreResult<Vec<Project>> {
-        self.point(ops::Projects)
+        self.point(ops::Projects).await
     }
 
     async fn project(&self, id: &ProjectId) -> StoreResult<Option<Project>> {
-        self.point(ops::ProjectById(id))
+        self.point(ops::ProjectById(id)).await
     }
 
     async fn usage(&self, session: &SessionId) -> StoreResult<Vec<Usage>> {
@@ -313,7 +369,7 @@ impl Store for SqliteStore {
     }
 
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>> {
-        self.point(ops::ShareOf(session))
+        self.point(ops::ShareOf(session)).await
     }
 
     async fn events(&self, query: &EventQuery) -> StoreResult<EventPage> {
@@ -323,7 +379,7 @@ impl Store for SqliteStore {
     }
 
     async fn health(&self) -> StoreResult<StoreHealth> {
-        let (_, sessions) = self.point(ops::Counters)?;
+        let (_, sessions) = self.point(ops::Counters).await?;
         let wal = self.path.with_extension("db-wal");
         let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |m| m.len());
         Ok(StoreHealth {

@@ -1,23 +1,33 @@
 //! The writer: one thread that owns the only connection that writes. Commits that wait
 //! together become durable together, each with a savepoint of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use sessiond_model::{Commit, SessionId};
-use sessiond_store::{Committed, Feed, StoreError, StoreResult};
+use sessiond_store::{Committed, StoreError, StoreResult};
 use sessiond_store_sql::{CommitOp, MarkDegraded};
 use tokio::sync::oneshot;
 
+use crate::SqliteOptions;
 use crate::conn::Conn;
 use crate::failpoint;
+use crate::incidents::Incidents;
+use crate::open::{cause, mark_clean, open_store};
+use crate::readers::Readers;
+use crate::salvage::{is_damage, salvage};
 
 /// Most commits that become durable together.
 const GROUP: usize = 256;
 
 /// After so long without a commit the log is moved into the database.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// Most times that a running store replaces its database.
+const HEALINGS: u64 = 3;
 
 /// Who waits for a commit.
 pub(crate) type Reply = oneshot::Sender<StoreResult<Committed>>;
@@ -28,6 +38,9 @@ pub(crate) enum Job {
     Commit(Box<Commit>, Reply),
     /// Note sessions with rows that could not be read.
     Degrade(Vec<SessionId>),
+    /// Set the database aside and save what can be read, unless that was done since this
+    /// generation; then say so.
+    Heal(u64, String, Option<oneshot::Sender<()>>),
     /// Finish and stop.
     Close,
 }
@@ -35,7 +48,12 @@ pub(crate) enum Job {
 /// The writer's state, on its thread.
 pub(crate) struct Writer {
     pub(crate) conn: Conn,
-    pub(crate) feed: Arc<dyn Feed>,
+    pub(crate) path: PathBuf,
+    pub(crate) options: SqliteOptions,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) incidents: Arc<Incidents>,
+    /// How often the database was replaced.
+    pub(crate) generation: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -68,6 +86,12 @@ impl Writer {
                 match job {
                     Job::Commit(commit, reply) => group.push((commit, reply)),
                     Job::Degrade(sessions) => degraded.extend(sessions),
+                    Job::Heal(seen, why, done) => {
+                        self.commit(std::mem::take(&mut group));
+                        self.heal(seen, &why);
+                        // Who asked may be gone.
+                        let _ = done.map(|done| done.send(()));
+                    }
                     Job::Close => {
                         close = true;
                         break;
@@ -77,9 +101,7 @@ impl Writer {
                     .then(|| jobs.try_recv().ok())
                     .flatten();
             }
-            if !group.is_empty() {
-                self.commit(group);
-            }
+            self.commit(group);
             degraded.append(&mut self.conn.damaged);
             for session in degraded {
                 if let Err(error) = self.conn.run(MarkDegraded(&session)) {
@@ -90,7 +112,35 @@ impl Writer {
                 break;
             }
         }
+        if let Err(error) = mark_clean(&self.conn.db) {
+            tracing::warn!(%error, "could not note that the store was closed");
+        }
         self.checkpoint(2_000);
+    }
+
+    /// Replaces a damaged database by a fresh one with every row that can be read.
+    fn heal(&mut self, seen: u64, why: &str) {
+        let generation = self.generation.load(Ordering::Acquire);
+        if generation != seen || generation >= HEALINGS {
+            return;
+        }
+        let readers = self.readers.clone();
+        let _alone = readers.shut_out();
+        let healed = Conn::nowhere(self.incidents.clone()).and_then(|nowhere| {
+            drop(std::mem::replace(&mut self.conn, nowhere));
+            let now = self.options.clock.now();
+            let salvaged = salvage(&self.path, why, now);
+            let opened = open_store(&self.path, &self.options, &self.incidents, true);
+            self.conn = opened?.conn;
+            salvaged
+        });
+        self.incidents.note(healed.unwrap_or_else(|error| {
+            format!(
+                "The database is damaged ({why}) and could not be saved: {error}. Stop sessiond, \
+                 keep a copy of its data directory, and start it again."
+            )
+        }));
+        self.generation.store(generation + 1, Ordering::Release);
     }
 
     /// Moves the log into the database and empties it, unless readers need it still.
@@ -106,11 +156,14 @@ impl Writer {
 
     /// Makes a group of commits durable, tells subscribers, then the committers.
     fn commit(&mut self, group: Vec<(Box<Commit>, Reply)>) {
+        if group.is_empty() {
+            return;
+        }
         let (commits, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let results = self.transact(&commits);
         for committed in results.iter().flatten() {
             if !committed.events.is_empty() {
-                self.feed.publish(&committed.events);
+                self.options.feed.publish(&committed.events);
             }
         }
         failpoint::hit(failpoint::BEFORE_REPLY);
@@ -124,6 +177,13 @@ impl Writer {
     fn transact(&mut self, commits: &[Box<Commit>]) -> Vec<StoreResult<Committed>> {
         // Savepoints cost more than most commits, and most groups have nothing to take back.
         let mut done = self.apply_all(commits, false);
+        if let Err(error) = &done
+            && is_damage(error)
+        {
+            let why = cause(error);
+            self.heal(self.generation.load(Ordering::Acquire), &why);
+            done = self.apply_all(commits, false);
+        }
         if let Ok(None) = done {
             done = self.apply_all(commits, true);
         }
@@ -163,15 +223,15 @@ impl Writer {
                 self.conn.control("SAVEPOINT job")?;
             }
             let result = self.conn.run(CommitOp(commit));
-            if let Err(error) = &result {
+            match &result {
+                Ok(_) => {}
                 // A full disk and the like end the transaction, and with it the group.
-                if self.conn.db.is_autocommit() || is_outage(error) {
-                    return Err(again(error));
-                }
-                if !savepoints {
+                Err(error) if is_outage(error) || self.conn.db.is_autocommit() => {
+                    result?;
                     return Ok(None);
                 }
-                self.conn.control("ROLLBACK TO job")?;
+                Err(_) if !savepoints => return Ok(None),
+                Err(_) => self.conn.control("ROLLBACK TO job")?,
             }
             if savepoints {
                 self.conn.control("RELEASE job")?;
@@ -187,7 +247,7 @@ impl Writer {
 }
 
 fn is_outage(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unavailable { .. })
+    matches!(error, StoreError::Unavailable { .. }) || is_damage(error)
 }
 
 /// The same failure for another commit of the group.

@@ -19,7 +19,7 @@ use crate::sql;
 const WINDOW: u64 = 10_000;
 
 /// Events in order, with the content of what they are about as it is now.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct EventsAfter<'a>(pub &'a EventQuery);
 
 impl Op for EventsAfter<'_> {

@@ -28,7 +28,7 @@ fn limit(limit: Option<u32>) -> i64 {
 }
 
 /// Sessions, newest change first.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sessions<'a>(pub &'a SessionQuery);
 
 impl Op for Sessions<'_> {
@@ -92,7 +92,7 @@ impl Op for Sessions<'_> {
 }
 
 /// Sessions that a crash may have left unfinished.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Unfinished;
 
 impl Op for Unfinished {
@@ -106,7 +106,7 @@ impl Op for Unfinished {
 }
 
 /// Turns of a session, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TurnsOf<'a>(pub &'a SessionId, pub &'a TurnQuery);
 
 impl Op for TurnsOf<'_> {
@@ -141,7 +141,7 @@ async fn pending<T: Tx, D: DeserializeOwned>(
 }
 
 /// Pending permission requests, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PendingPermissions<'a>(pub &'a AskQuery);
 
 impl Op for PendingPermissions<'_> {
@@ -153,7 +153,7 @@ impl Op for PendingPermissions<'_> {
 }
 
 /// Pending questions, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PendingQuestions<'a>(pub &'a AskQuery);
 
 impl Op for PendingQuestions<'_> {
@@ -165,7 +165,7 @@ impl Op for PendingQuestions<'_> {
 }
 
 /// The usage ledger of a session, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct UsageOf<'a>(pub &'a SessionId);
 
 impl Op for UsageOf<'_> {
@@ -179,7 +179,7 @@ impl Op for UsageOf<'_> {
 macro_rules! list_op {
     ($(#[$doc:meta])* $name:ident, $item:ty, $sql:expr) => {
         $(#[$doc])*
-        #[derive(Debug)]
+        #[derive(Clone, Copy, Debug)]
         pub struct $name;
 
         impl Op for $name {

@@ -10,7 +10,7 @@ use crate::row::{MessageRow, PartRow};
 use crate::sql;
 
 /// A page of a transcript.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct MessagesOf<'a>(pub &'a SessionId, pub &'a MessageQuery);
 
 impl Op for MessagesOf<'_> {
@@ -48,7 +48,7 @@ impl Op for MessagesOf<'_> {
 }
 
 /// One message of a session.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct MessageById<'a>(pub &'a SessionId, pub &'a MessageId);
 
 impl Op for MessageById<'_> {

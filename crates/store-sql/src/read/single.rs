@@ -25,7 +25,7 @@ async fn document<T: Tx, D: DeserializeOwned>(
 macro_rules! document_op {
     ($(#[$doc:meta])* $name:ident ( $($field:ty),+ ), $out:ty, $sql:expr, |$this:ident| $args:expr) => {
         $(#[$doc])*
-        #[derive(Debug)]
+        #[derive(Clone, Copy, Debug)]
         pub struct $name<'a>($(pub &'a $field),+);
 
         impl Op for $name<'_> {
@@ -85,7 +85,7 @@ document_op!(
 );
 
 /// A session.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SessionById<'a>(pub &'a SessionId);
 
 impl Op for SessionById<'_> {
@@ -98,7 +98,7 @@ impl Op for SessionById<'_> {
 }
 
 /// A session with what its writer needs.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SessionHeadById<'a>(pub &'a SessionId);
 
 impl Op for SessionHeadById<'_> {
@@ -111,7 +111,7 @@ impl Op for SessionHeadById<'_> {
 }
 
 /// The session that an idempotency key created, and the digest of its request.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SessionByKey<'a>(pub &'a str);
 
 impl Op for SessionByKey<'_> {
@@ -124,7 +124,7 @@ impl Op for SessionByKey<'_> {
 }
 
 /// The session of a message.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct MessageOwner<'a>(pub &'a MessageId);
 
 impl Op for MessageOwner<'_> {
@@ -137,7 +137,7 @@ impl Op for MessageOwner<'_> {
 }
 
 /// The newest event and the number of sessions.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Counters;
 
 impl Op for Counters {
