@@ -32,6 +32,6 @@ pub(crate) const ANSWER_MAX: usize = 10_000;
 pub(crate) const KEY_MAX: usize = 255;
 /// Latest time accepted from a client: the end of the year 9999, in milliseconds.
 pub(crate) const TIME_MAX: i64 = 253_402_300_799_999;
-/// Silence on an event stream after which a heartbeat is sent: below the idle timeout of usual
-/// proxies, and often enough for a client to notice a dead connection.
+/// Time between two heartbeats of an event stream: below the idle timeout of usual proxies, and
+/// often enough for a client to notice a dead connection.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -98,12 +98,11 @@ impl Writer {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => None,
+            _ = self.heartbeat.tick() => Some(Ok(self.alive())),
             (subscription, frame) = &mut self.next => {
                 self.next.set(step(subscription));
-                self.heartbeat.reset();
                 frame.transpose().map(|frame| frame.map(|f| render(&f)))
             }
-            _ = self.heartbeat.tick() => Some(Ok(self.alive())),
         }
     }
 

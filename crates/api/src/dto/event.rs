@@ -277,7 +277,7 @@ pub(crate) enum StreamNote {
         /// The position that the stream goes on after.
         cursor: u64,
     },
-    /// Nothing happened for a while, the stream is alive.
+    /// The stream is alive; comes every 10 seconds.
     Heartbeat {
         /// The server's time. Integer milliseconds since the Unix epoch, UTC.
         at: i64,

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 #[schema(example = json!({"parts": [{"type": "text", "text": "Fix the login page"}]}))]
 pub(crate) struct PromptBody {
     /// Id of the user message, chosen by the client: the same id again is the same prompt.
-    #[schema(value_type = Option<String>, pattern = "^msg", max_length = 128)]
+    #[schema(value_type = Option<String>, pattern = "^msg[A-Za-z0-9_.:-]*$", max_length = 128)]
     message_id: Option<MessageId>,
     /// What is said: 1 to 1,000 parts.
     #[schema(min_items = 1, max_items = 1000)]
@@ -84,7 +84,7 @@ pub(crate) enum PromptPartDto {
     /// Text.
     Text {
         /// Id chosen by the client.
-        #[schema(value_type = Option<String>, pattern = "^prt", max_length = 128)]
+        #[schema(value_type = Option<String>, pattern = "^prt[A-Za-z0-9_.:-]*$", max_length = 128)]
         id: Option<PartId>,
         /// The text.
         text: String,
@@ -98,7 +98,7 @@ pub(crate) enum PromptPartDto {
     /// A file.
     File {
         /// Id chosen by the client.
-        #[schema(value_type = Option<String>, pattern = "^prt", max_length = 128)]
+        #[schema(value_type = Option<String>, pattern = "^prt[A-Za-z0-9_.:-]*$", max_length = 128)]
         id: Option<PartId>,
         /// Media type.
         mime: String,
@@ -113,7 +113,7 @@ pub(crate) enum PromptPartDto {
     /// A mention of an agent.
     Agent {
         /// Id chosen by the client.
-        #[schema(value_type = Option<String>, pattern = "^prt", max_length = 128)]
+        #[schema(value_type = Option<String>, pattern = "^prt[A-Za-z0-9_.:-]*$", max_length = 128)]
         id: Option<PartId>,
         /// Its name.
         name: String,
@@ -124,7 +124,7 @@ pub(crate) enum PromptPartDto {
     /// A sub-task.
     Subtask {
         /// Id chosen by the client.
-        #[schema(value_type = Option<String>, pattern = "^prt", max_length = 128)]
+        #[schema(value_type = Option<String>, pattern = "^prt[A-Za-z0-9_.:-]*$", max_length = 128)]
         id: Option<PartId>,
         /// The prompt.
         prompt: String,

@@ -390,14 +390,14 @@ pub(crate) struct DeleteReply {
 #[schema(example = json!({"directory": "/home/me/project", "title": "Fix the login page", "metadata": {"ticket": 42}}))]
 pub(crate) struct CreateSession {
     /// Id chosen by the client; it must be free. A fresh one when absent.
-    #[schema(value_type = Option<String>, pattern = "^ses", max_length = 128)]
+    #[schema(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
     id: Option<SessionId>,
     /// Directory to work in, absolute or relative to the server's default one, which serves
     /// when absent.
     #[schema(max_length = 4096)]
     directory: Option<String>,
     /// The session this one is a sub-task of.
-    #[schema(value_type = Option<String>, pattern = "^ses", max_length = 128)]
+    #[schema(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
     parent_id: Option<SessionId>,
     /// Title for people, at most 1,000 characters; a default one when absent, which gives way
     /// to one derived from the first prompt.

@@ -35,7 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for At<T> {
 #[into_params(parameter_in = Path)]
 pub(crate) struct SessionPath {
     /// Id of the session.
-    #[param(value_type = String, pattern = "^ses", max_length = 128, example = "ses_0123456789abExampleSession")]
+    #[param(value_type = String, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128, example = "ses_0123456789abExampleSession")]
     pub(crate) session_id: SessionId,
 }
 
@@ -44,10 +44,10 @@ pub(crate) struct SessionPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct MessagePath {
     /// Id of the session.
-    #[param(value_type = String, pattern = "^ses", max_length = 128, example = "ses_0123456789abExampleSession")]
+    #[param(value_type = String, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128, example = "ses_0123456789abExampleSession")]
     pub(crate) session_id: SessionId,
     /// Id of the message.
-    #[param(value_type = String, pattern = "^msg", max_length = 128, example = "msg_0123456789abExampleMessag")]
+    #[param(value_type = String, pattern = "^msg[A-Za-z0-9_.:-]*$", max_length = 128, example = "msg_0123456789abExampleMessag")]
     pub(crate) message_id: MessageId,
 }
 
@@ -56,10 +56,10 @@ pub(crate) struct MessagePath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct TurnPath {
     /// Id of the session.
-    #[param(value_type = String, pattern = "^ses", max_length = 128, example = "ses_0123456789abExampleSession")]
+    #[param(value_type = String, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128, example = "ses_0123456789abExampleSession")]
     pub(crate) session_id: SessionId,
     /// Id of the turn.
-    #[param(value_type = String, pattern = "^trn", max_length = 128, example = "trn_0123456789abExampleTurn00")]
+    #[param(value_type = String, pattern = "^trn[A-Za-z0-9_.:-]*$", max_length = 128, example = "trn_0123456789abExampleTurn00")]
     pub(crate) turn_id: TurnId,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct TurnPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct PermissionPath {
     /// Id of the permission request.
-    #[param(value_type = String, pattern = "^per", max_length = 128, example = "per_0123456789abExamplePermis")]
+    #[param(value_type = String, pattern = "^per[A-Za-z0-9_.:-]*$", max_length = 128, example = "per_0123456789abExamplePermis")]
     pub(crate) permission_id: PermissionId,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct PermissionPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct QuestionPath {
     /// Id of the question.
-    #[param(value_type = String, pattern = "^que", max_length = 128, example = "que_0123456789abExampleQuesti")]
+    #[param(value_type = String, pattern = "^que[A-Za-z0-9_.:-]*$", max_length = 128, example = "que_0123456789abExampleQuesti")]
     pub(crate) question_id: QuestionId,
 }
 

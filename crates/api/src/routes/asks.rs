@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAsks {
     /// Only of this session.
-    #[param(value_type = Option<String>, pattern = "^ses", max_length = 128)]
+    #[param(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
     session: Option<SessionId>,
     /// Only of sessions in exactly this directory.
     directory: Option<String>,

@@ -33,7 +33,7 @@ pub(super) struct ListEvents {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// Only of this session.
-    #[param(value_type = Option<String>, pattern = "^ses", max_length = 128)]
+    #[param(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
     session: Option<SessionId>,
     /// Only of sessions in exactly this directory; not together with `session`.
     directory: Option<String>,
@@ -76,7 +76,7 @@ impl ListEvents {
 /// after the cursor; then, without positions, the present state of what is going on (busy
 /// sessions, parts being written, pending permissions and questions); then live events, and
 /// `part.delta` for text as it is written. Durable events carry their `seq` as `id`. When the
-/// cursor is unknown here, `resync` says to fetch everything anew. After 10 seconds of silence
+/// cursor is unknown here, `resync` says to fetch everything anew. Every 10 seconds
 /// comes a comment and a `heartbeat`. A client that is too slow for the live events gets them
 /// from the log, none is lost.
 #[utoipa::path(get, path = "/events", tag = "events", params(

@@ -42,7 +42,7 @@ pub(super) struct ListSessions {
     /// Only with this `path` or one below it.
     path: Option<String>,
     /// Only children of this session.
-    #[param(value_type = Option<String>, pattern = "^ses", max_length = 128)]
+    #[param(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
     parent_id: Option<SessionId>,
     /// `true`: only sessions without a parent.
     roots: Option<bool>,
