@@ -31,7 +31,10 @@ impl Check {
         let thread = std::thread::Builder::new()
             .name("store-check".into())
             .spawn(move || {
-                if let Some(why) = verdict(conn) {
+                let why = verdict(&conn);
+                // Closed first: healing replaces the file.
+                drop(conn);
+                if let Some(why) = why {
                     // The writer is gone only when the store is closed: then there is the
                     // next start.
                     let _ = jobs.send(Job::Heal(0, why, None));
@@ -51,7 +54,7 @@ impl Check {
 }
 
 /// What is wrong with the database, if anything.
-fn verdict(conn: Conn) -> Option<String> {
+fn verdict(conn: &Conn) -> Option<String> {
     let check = conn
         .db
         .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));

@@ -1,5 +1,4 @@
 //! The data directory: its lock, a full disk, a read-only one, and how much of it is used.
-#![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod common;
 
