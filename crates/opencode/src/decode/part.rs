@@ -2,10 +2,13 @@
 
 use serde_json::Value;
 use sessiond_model::{
-    MessageId, Part, PartBody, PartId, PartTime, SessionId, ToolPart, ToolState, ToolTime,
+    MessageId, Part, PartBody, PartId, PartTime, SessionId, Tokens, ToolPart, ToolState, ToolTime,
 };
 
 use super::{Decoded, Fields, Kind, Node, Reject};
+
+/// Largest cost and token count of one step.
+const MAX_COUNT: u64 = 1_000_000_000_000;
 
 /// A whole part.
 pub(crate) fn part(body: Option<Value>) -> Decoded<Part> {
@@ -71,11 +74,28 @@ pub(super) fn body(mut f: Fields) -> Decoded<PartBody> {
 /// names the field.
 fn plain(f: Fields) -> Decoded<PartBody> {
     let place = f.place;
-    serde_json::from_value(Value::Object(f.map)).map_err(|e| Reject {
+    let refuse = |reason: String| Reject {
         kind: Kind::Payload,
-        reason: format!("Expected Part: {e}"),
+        reason,
         place,
-    })
+    };
+    match serde_json::from_value(Value::Object(f.map)) {
+        Ok(PartBody::StepFinish { cost, tokens, .. }) if !countable(cost, &tokens) => Err(refuse(
+            format!("Expected cost and tokens up to {MAX_COUNT}"),
+        )),
+        Ok(body) => Ok(body),
+        Err(e) => Err(refuse(format!("Expected Part: {e}"))),
+    }
+}
+
+/// Whether many such counts can still be added up.
+fn countable(cost: f64, t: &Tokens) -> bool {
+    let counts = [t.input, t.output, t.reasoning, t.cache.read, t.cache.write];
+    cost.abs() <= MAX_COUNT as f64
+        && counts
+            .iter()
+            .chain(&t.total)
+            .all(|count| *count <= MAX_COUNT)
 }
 
 fn object(node: Node) -> Decoded<Value> {
@@ -187,6 +207,17 @@ mod tests {
             "Missing key\n  at [\"state\"][\"time\"]"
         );
         assert!(refusal(json!({"type": "patch", "hash": "h"})).contains("`files`"));
+        let step = |cost: f64, input: u64| {
+            refusal(
+                json!({"type": "step-finish", "reason": "stop", "cost": cost, "tokens":
+                {"input": input, "output": 2, "reasoning": 0, "cache": {"read": 0, "write": 0}}}),
+            )
+        };
+        assert!(
+            step(1e308, 1).starts_with("Expected cost"),
+            "sums must stay finite"
+        );
+        assert!(step(1.0, u64::MAX).starts_with("Expected cost"));
         assert_eq!(
             part(Some(json!({}))).unwrap_err().to_string(),
             "Expected Part, got {}"

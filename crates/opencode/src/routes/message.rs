@@ -14,6 +14,8 @@ use crate::extract::{self, InMessage, InPart, InSession, Pairs, Payload, Reply};
 use crate::state::App;
 use crate::wire::{self, PartDto};
 
+/// The last position that a store can hold.
+const MAX_POSITION: u64 = i64::MAX as u64;
 const NEXT_CURSOR: &str = "x-next-cursor";
 
 pub(crate) async fn list(
@@ -82,7 +84,8 @@ fn encode(cursor: MessageCursor) -> String {
 fn decode_cursor(text: &str) -> Option<MessageCursor> {
     let json = URL_SAFE_NO_PAD.decode(text).ok()?;
     let value: serde_json::Value = serde_json::from_slice(&json).ok()?;
-    value.get("position")?.as_u64().map(MessageCursor)
+    let position = value.get("position")?.as_u64()?;
+    (position <= MAX_POSITION).then_some(MessageCursor(position))
 }
 
 /// This request's address, one page on.
@@ -179,7 +182,14 @@ mod tests {
         let next = encode(MessageCursor(12));
         assert!(!next.contains(['=', '+', '/', '{']));
         assert_eq!(decode_cursor(&next), Some(MessageCursor(12)));
-        for bad in ["", "!!", "e30", "eyJpZCI6Im1zZ18xIiwidGltZSI6MX0"] {
+        let far = encode(MessageCursor(u64::MAX));
+        for bad in [
+            far.as_str(),
+            "",
+            "!!",
+            "e30",
+            "eyJpZCI6Im1zZ18xIiwidGltZSI6MX0",
+        ] {
             assert_eq!(decode_cursor(bad), None);
         }
     }

@@ -141,17 +141,11 @@ pub(crate) async fn todo(State(app): State<App>, InSession(id): InSession) -> Re
 
 /// The file changes of one prompt, or of the whole session.
 pub(crate) async fn diff(State(app): State<App>, InSession(id): InSession, query: Pairs) -> Reply {
-    let message = query.get("messageID").map(MessageId::parse).transpose();
-    let message = message.map_err(|e| Reject::new(Kind::Query, e.to_string()).at("messageID"))?;
+    let message = diff_message(&query)?;
     let session = app.engine.session(&id).await?;
     let workspace = app.engine.workspace(Some(&session.directory)).await?;
     let turns = match &message {
-        Some(message) => app
-            .engine
-            .turn_of_message(&id, message)
-            .await?
-            .into_iter()
-            .collect(),
+        Some(message) => Vec::from_iter(app.engine.turn_of_message(&id, message).await?),
         None => app.engine.turns(&id, &newest(DIFF_TURNS)).await?,
     };
     let mut changes = Vec::with_capacity(turns.len());
@@ -159,6 +153,11 @@ pub(crate) async fn diff(State(app): State<App>, InSession(id): InSession, query
         changes.push(app.engine.file_changes(&turn.id).await?);
     }
     extract::json(&wire::merged(changes, &workspace.worktree))
+}
+
+fn diff_message(query: &Pairs) -> Result<Option<MessageId>, Reject> {
+    let id = query.get("messageID").map(MessageId::parse).transpose();
+    id.map_err(|e| Reject::new(Kind::Query, e.to_string()).at("messageID"))
 }
 
 fn newest(limit: u32) -> TurnQuery {
