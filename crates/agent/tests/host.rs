@@ -1,5 +1,6 @@
 //! The process host against the demo agent: a real child process, real pipes, real signals.
 
+#![cfg(target_os = "linux")] // the tests look for processes in /proc
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::BTreeMap;
