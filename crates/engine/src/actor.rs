@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessiond_agent::{Incoming, Translator};
-use sessiond_model::{Change, PermissionId, PermissionReply, Turn, TurnState};
+use sessiond_agent::{Effect, Incoming, ProfileUpdate, Translator};
+use sessiond_model::{Change, PermissionId, PermissionReply, SessionPatch, Turn, TurnState};
 use sessiond_store::{StoreError, TurnQuery};
 use tokio::sync::{mpsc, oneshot};
 
@@ -107,8 +107,15 @@ pub(crate) struct Actor {
     pub(crate) live: Arc<Live>,
     /// The agent, while it runs.
     pub(crate) slot: Option<Slot>,
-    /// The translator of the last turn: some agents report on a tool after the turn's end.
-    pub(crate) last: Option<Translator>,
+    /// The last turn: some agents report on a tool, or give a title, after its end.
+    pub(crate) last: Option<Ended>,
+}
+
+/// What is kept of a turn after its end.
+pub(crate) struct Ended {
+    pub(crate) translator: Translator,
+    /// The title that may give way to a better one.
+    pub(crate) auto_title: Option<String>,
 }
 
 enum Idle {
@@ -210,7 +217,7 @@ impl Actor {
 
     /// An update after the end of the turn it belongs to.
     async fn late(&mut self, update: &serde_json::Value) {
-        let Some(translator) = &mut self.last else {
+        let Some(last) = &mut self.last else {
             return;
         };
         let effects = {
@@ -220,20 +227,35 @@ impl Actor {
                 floor: &mut head.floor,
                 now: self.inner.clock.now(),
             };
-            translator.late(update, &mut env)
+            last.translator.late(update, &mut env)
         };
-        let changes: Vec<_> = effects
-            .into_iter()
-            .filter_map(|effect| match effect {
-                sessiond_agent::Effect::Part(part) => Some(Change::PutPart(part)),
-                sessiond_agent::Effect::Profile(news) => self.profile_news(&news),
-                _ => None,
-            })
-            .collect();
+        let mut changes = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Part(part) => changes.push(Change::PutPart(part)),
+                Effect::Title(title) => changes.extend(give_title(&mut last.auto_title, title)),
+                _ => {}
+            }
+        }
+        // Not part of the loop: the profile is the actor's, and `last` is borrowed from it.
+        if let Some(news) = ProfileUpdate::from_update(update) {
+            changes.extend(self.profile_news(&news));
+        }
         if !changes.is_empty()
             && let Err(e) = self.inner.submit(&self.live.id, Vec::new(), changes).await
         {
             tracing::warn!(session = %self.live.id, error = %e, "a late update could not be stored");
         }
     }
+}
+
+/// The agent's title, while the present one is not a person's. Remembers it as the one that
+/// may give way to the next.
+pub(crate) fn give_title(auto_title: &mut Option<String>, title: String) -> Option<Change> {
+    let old = auto_title.take_if(|old| *old != title)?;
+    *auto_title = Some(title.clone());
+    Some(Change::UpdateSession(SessionPatch {
+        title_if: Some((old, title)),
+        ..SessionPatch::default()
+    }))
 }

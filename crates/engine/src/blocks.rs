@@ -22,7 +22,7 @@ impl Actor {
         let mut blocks = Vec::new();
         match rung {
             RestoreRung::Rebuilt => {
-                blocks.extend(self.rebuilt(position).await?.map(PromptBlock::Text))
+                blocks.extend(self.rebuilt(position).await?.map(PromptBlock::Text));
             }
             RestoreRung::New | RestoreRung::Live | RestoreRung::Resumed | RestoreRung::Loaded => {
                 blocks.extend(

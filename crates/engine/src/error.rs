@@ -58,7 +58,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    pub(crate) fn not_found(kind: EntityKind, id: impl ToString) -> Self {
+    pub(crate) fn not_found(kind: EntityKind, id: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound {
             kind,
             id: id.to_string(),
@@ -90,7 +90,7 @@ impl From<StoreError> for EngineError {
             },
             StoreError::Precondition(Require::Revision(expected)) => Self::Changed { expected },
             StoreError::Precondition(Require::MessagePresent(id)) => {
-                Self::not_found(EntityKind::Message, id)
+                Self::not_found(EntityKind::Message, &id)
             }
             StoreError::Precondition(Require::MessageAbsent(id)) => Self::Conflict {
                 kind: EntityKind::Message,

@@ -109,7 +109,7 @@ impl Registry {
     }
 
     /// Remembers a session that was just created.
-    pub(crate) fn insert(&self, head: SessionHead) -> Arc<Live> {
+    pub(crate) fn insert(&self, head: &SessionHead) -> Arc<Live> {
         let live = Arc::new(Live {
             id: head.session.id.clone(),
             head: OnceCell::new_with(Some(loaded(head, 0))),
@@ -165,7 +165,7 @@ impl Registry {
                     )
                     .await?
                     .len();
-                Ok::<_, EngineError>(loaded(head, open))
+                Ok::<_, EngineError>(loaded(&head, open))
             })
             .await;
         if let Err(e) = result {
@@ -181,7 +181,7 @@ impl Registry {
     }
 }
 
-fn loaded(head: SessionHead, open_turns: usize) -> Loaded {
+fn loaded(head: &SessionHead, open_turns: usize) -> Loaded {
     Loaded {
         directory: head.session.directory.as_str().into(),
         project_id: head.session.project_id.clone(),

@@ -59,7 +59,7 @@ impl Engine {
                 StoreError::Precondition(Require::MessageAbsent(message)) => inner
                     .seen_before(id, &input)
                     .await?
-                    .ok_or_else(|| EngineError::not_found(EntityKind::Message, message)),
+                    .ok_or_else(|| EngineError::not_found(EntityKind::Message, &message)),
                 StoreError::Precondition(Require::NotDeleted) => {
                     Err(EngineError::not_found(EntityKind::Session, id))
                 }
@@ -171,7 +171,7 @@ impl Inner {
         let message = Message {
             id: message_id.clone(),
             session_id: live.id.clone(),
-            info: MessageInfo::User(UserInfo {
+            info: MessageInfo::User(Box::new(UserInfo {
                 time: MessageTime {
                     created: head.message_time(now),
                     completed: None,
@@ -186,7 +186,7 @@ impl Inner {
                 system: input.system.clone(),
                 tools: input.tools.clone(),
                 format: input.format.clone(),
-            }),
+            })),
         };
         let parts: Vec<Part> = input
             .parts

@@ -65,7 +65,7 @@ impl Engine {
                 let session = committed
                     .session
                     .ok_or_else(|| EngineError::Internal("a creation without a session".into()))?;
-                inner.live.insert(SessionHead {
+                inner.live.insert(&SessionHead {
                     session: Session::clone(&session),
                     last_seq: sessiond_model::SessionSeq(1),
                     id_floor: IdStamp::default(),

@@ -26,7 +26,7 @@ pub struct Message {
 #[serde(tag = "role", rename_all = "lowercase")]
 pub enum MessageInfo {
     /// Written by a person (or a client in their name).
-    User(UserInfo),
+    User(Box<UserInfo>),
     /// Written by an agent.
     Assistant(Box<AssistantInfo>),
 }

@@ -214,7 +214,7 @@ fn opaque(raw: String) -> String {
 
 /// Stands for the info of a message that can't be read; the bytes are in a part.
 fn unreadable_info() -> String {
-    let info = MessageInfo::User(UserInfo {
+    let info = MessageInfo::User(Box::new(UserInfo {
         time: MessageTime::default(),
         agent: String::new(),
         model: MessageModel {
@@ -226,7 +226,7 @@ fn unreadable_info() -> String {
         system: None,
         tools: None,
         format: None,
-    });
+    }));
     serde_json::to_string(&info).unwrap_or_default()
 }
 

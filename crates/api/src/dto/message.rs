@@ -65,7 +65,7 @@ pub(crate) struct MessageInfoDto {
 impl From<model::Message> for MessageInfoDto {
     fn from(m: model::Message) -> Self {
         let role = match m.info {
-            MessageInfo::User(u) => RoleDto::User(Box::new(u.into())),
+            MessageInfo::User(u) => RoleDto::User(Box::new((*u).into())),
             MessageInfo::Assistant(a) => RoleDto::Assistant(Box::new((*a).into())),
         };
         Self {

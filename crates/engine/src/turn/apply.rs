@@ -1,11 +1,11 @@
 //! Carrying out what the translator found.
 
 use sessiond_agent::Effect;
-use sessiond_model::{Change, Part, SessionPatch};
+use sessiond_model::{Change, Part};
 use sessiond_store::StoreError;
 
 use super::Run;
-use crate::actor::Actor;
+use crate::actor::{Actor, give_title};
 use crate::hub::Delta;
 
 impl Actor {
@@ -59,16 +59,7 @@ impl Actor {
                         turn_id: Some(run.turn.id.clone()),
                     });
                 }
-                Effect::Title(title) => {
-                    if let Some(old) = run.auto_title.clone().filter(|old| *old != title) {
-                        let patch = SessionPatch {
-                            title_if: Some((old, title.clone())),
-                            ..SessionPatch::default()
-                        };
-                        changes.push(Change::UpdateSession(patch));
-                        run.auto_title = Some(title);
-                    }
-                }
+                Effect::Title(title) => changes.extend(give_title(&mut run.auto_title, title)),
                 Effect::Profile(news) => changes.extend(self.profile_news(&news)),
                 Effect::Usage { cost_total, .. } => run.cost_total = cost_total.or(run.cost_total),
                 Effect::FileEdited(_) => {}

@@ -10,7 +10,7 @@ use sessiond_store::{EntityKind, StoreError, TurnQuery};
 
 use super::{Cause, RETRY, Run, blank_answer};
 use crate::QueuePolicy;
-use crate::actor::Actor;
+use crate::actor::{Actor, Ended};
 use crate::bind::NotReady;
 use crate::engine::is_transient;
 
@@ -98,7 +98,10 @@ impl Actor {
         self.live.turn_changed();
         if let Some(slot) = &mut self.slot {
             slot.cost_before = run.cost_total.or(slot.cost_before);
-            self.last = Some(run.translator);
+            self.last = Some(Ended {
+                translator: run.translator,
+                auto_title: run.auto_title,
+            });
         }
         for done in run.stopping.into_iter().flat_map(|s| s.done) {
             let _ = done.send(());

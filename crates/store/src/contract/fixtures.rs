@@ -142,7 +142,7 @@ pub fn user(session: &SessionId, name: &str, created: i64) -> Message {
     Message {
         id: mid(name),
         session_id: session.clone(),
-        info: MessageInfo::User(UserInfo {
+        info: MessageInfo::User(Box::new(UserInfo {
             time: MessageTime {
                 created: Timestamp(created),
                 completed: None,
@@ -157,7 +157,7 @@ pub fn user(session: &SessionId, name: &str, created: i64) -> Message {
             system: None,
             tools: None,
             format: None,
-        }),
+        })),
     }
 }
 
