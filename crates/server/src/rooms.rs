@@ -16,7 +16,7 @@ use sessiond_store::{Feed, Store, StoreError};
 use sessiond_store_sqlite::{SqliteOptions, SqliteStore};
 use tokio_util::sync::CancellationToken;
 
-use crate::front::{Metrics, Vital, Vitals};
+use crate::front::{Metrics, Routers, Vital, Vitals};
 use crate::{Config, StartError};
 
 /// The version of this program.
@@ -75,20 +75,19 @@ impl Rooms {
 
     /// Everything that is served, by path. Requests that wait for a turn are let go, without
     /// its end, when `released` is cancelled.
-    pub(crate) fn router(&self, config: &Config, released: CancellationToken) -> Router {
+    pub(crate) fn routers(&self, config: &Config, released: CancellationToken) -> Routers {
         let opencode = sessiond_opencode::router(OpenCodeState {
             engine: self.engine.clone(),
             version: VERSION.to_owned(),
             paths: paths(config),
         });
         let api = sessiond_api::router(ApiState::new(self.engine.clone(), released));
-        Router::new()
-            .nest("/opencode", opencode)
-            .nest("/v1", api)
-            .route(
-                "/global/health",
-                get(async || sessiond_opencode::root_health(VERSION)),
-            )
+        let health = async || sessiond_opencode::root_health(VERSION);
+        Routers {
+            opencode,
+            core: api,
+            root: Router::new().route("/global/health", get(health)),
+        }
     }
 }
 

@@ -88,7 +88,7 @@ impl Server {
             stopping: stop.stopping.clone(),
         };
         let front = Arc::new(Front::new(
-            rooms.router(&config, stop.released.clone()),
+            rooms.routers(&config, stop.released.clone()),
             &config,
             token.as_ref(),
             addr,

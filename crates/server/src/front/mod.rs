@@ -7,6 +7,7 @@
 
 mod auth;
 mod metrics;
+mod mount;
 mod policy;
 mod probes;
 mod stream;
@@ -17,8 +18,9 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{
@@ -28,26 +30,22 @@ use axum::http::header::{
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use axum::{BoxError, Router};
 use futures::FutureExt as _;
 use http_body_util::Limited;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
-use tower_http::CompressionLevel;
-use tower_http::compression::Compression;
-use tower_http::compression::predicate::{And, NotForContentType, Predicate as _, SizeAbove};
 use tower_http::timeout::TimeoutBody;
+use tracing::Level;
 
 use crate::{Config, Limits, Token};
 use auth::Auth;
+use mount::Mounts;
 use policy::Policy;
 use surface::{Refusal, Surface};
 
 pub(crate) use metrics::Metrics;
+pub(crate) use mount::Routers;
 pub(crate) use probes::{Vital, Vitals};
 
-/// Smaller replies are not worth compressing.
-const COMPRESS_ABOVE: u64 = 1024;
 /// Longest pause within a request body.
 const BODY_PAUSE: Duration = Duration::from_secs(30);
 
@@ -61,12 +59,9 @@ const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
-type Zip = Compression<Router, And<SizeAbove, NotForContentType>>;
-
 /// The front door of one server.
 pub(crate) struct Front {
-    router: Router,
-    zip: Zip,
+    mounts: Mounts,
     /// `None`: everyone may come in.
     auth: Option<Auth>,
     policy: Policy,
@@ -87,7 +82,7 @@ impl fmt::Debug for Front {
 
 impl Front {
     pub(crate) fn new(
-        router: Router,
+        routers: Routers,
         config: &Config,
         token: Option<&Token>,
         listen: std::net::SocketAddr,
@@ -95,13 +90,8 @@ impl Front {
         vitals: Arc<dyn Vitals>,
         draining: CancellationToken,
     ) -> Self {
-        let router = router.fallback(async || Refusal::Nowhere.into_response(Surface::Root));
-        let worthwhile = SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::SSE);
         Self {
-            zip: Compression::new(router.clone())
-                .quality(CompressionLevel::Fastest)
-                .compress_when(worthwhile),
-            router,
+            mounts: Mounts::new(routers),
             auth: token.map(Auth::new),
             policy: Policy::new(config, listen),
             limits: config.limits,
@@ -122,6 +112,14 @@ impl Front {
         B::Error: Into<BoxError>,
     {
         let surface = Surface::of(request.uri().path());
+        // The path only: a query may hold the token.
+        let noted = tracing::enabled!(Level::DEBUG).then(|| {
+            (
+                request.method().clone(),
+                request.uri().path().to_owned(),
+                Instant::now(),
+            )
+        });
         let origin = request.headers().get(ORIGIN).cloned();
         let checked = self.check(&request);
         let known_origin = match checked {
@@ -145,7 +143,11 @@ impl Front {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
-        self.metrics.count(surface, response.status().as_u16());
+        let status = response.status().as_u16();
+        self.metrics.count(surface, status);
+        if let Some((method, path, start)) = noted {
+            tracing::debug!(%method, path, status, ms = start.elapsed().as_millis() as u64, "answered");
+        }
         response
     }
 
@@ -244,16 +246,9 @@ impl Front {
                 .windows(4)
                 .any(|w| w.eq_ignore_ascii_case(b"gzip"))
         });
-        let handled = if zip {
-            let zipped = self.zip.clone().oneshot(request);
-            AssertUnwindSafe(zipped.map(|r| r.map(|r| r.map(Body::new))))
-                .catch_unwind()
-                .await
-        } else {
-            AssertUnwindSafe(self.router.clone().oneshot(request))
-                .catch_unwind()
-                .await
-        };
+        let handled = AssertUnwindSafe(self.mounts.call(request, zip))
+            .catch_unwind()
+            .await;
         match handled {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},

@@ -1,10 +1,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::to_bytes;
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ impl Vitals for Rooms {
 }
 
 /// Routes that show what comes through.
-fn rooms() -> Router {
+fn rooms() -> Routers {
     let echo = async |uri: Uri| Json(json!({"uri": uri.to_string()}));
     let size = async |body: Result<Bytes, axum::extract::rejection::BytesRejection>| match body {
         Ok(body) => Json(body.len()).into_response(),
@@ -52,13 +52,14 @@ fn rooms() -> Router {
             .route("/big", get(async || Json("x".repeat(9000))))
             .route("/event", get(events))
     };
-    Router::new()
-        .nest("/opencode", group().nest("/api", group()))
-        .nest("/v1", group())
-        .route(
+    Routers {
+        opencode: group().nest("/api", group()),
+        core: group(),
+        root: Router::new().route(
             "/global/health",
             get(async || Json(json!({"healthy": true}))),
-        )
+        ),
+    }
 }
 
 fn front_with(change: impl FnOnce(&mut Config), vitals: Rooms) -> Front {
