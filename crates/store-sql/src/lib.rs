@@ -24,3 +24,9 @@ pub use schema::{
     Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS,
     Migration, SCHEMA, TABLES,
 };
+
+/// Statements whose cost must not grow with the store, for a driver's test of its query plans.
+#[must_use]
+pub fn indexed_statements() -> &'static [&'static str] {
+    sql::INDEXED
+}

@@ -180,6 +180,15 @@ pub trait Tx: Send {
         args: &[Arg<'_>],
     ) -> impl Future<Output = StoreResult<Vec<Row>>> + Send;
 
+    /// Runs one INSERT of one row into a table whose primary key `key` the database numbers, and
+    /// gives that number.
+    fn insert(
+        &mut self,
+        sql: &'static str,
+        key: &'static str,
+        args: &[Arg<'_>],
+    ) -> impl Future<Output = StoreResult<i64>> + Send;
+
     /// Hears of a row that could not be read. The operation goes on without it.
     fn damaged(&mut self, session: &SessionId, what: &str);
 }

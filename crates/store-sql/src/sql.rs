@@ -36,7 +36,7 @@ pub(crate) const SESSION_INSERT: &str = "INSERT INTO session (id, slug, project_
      status_message, cost, tokens, health, revision, epoch, last_seq, last_position, id_floor, \
      last_message_at, row_seq, status_seq) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-     $20, $21, $22, $23, $24, $25, $26, $27, 0, 0, 0, 0, 0, 0, 0) RETURNING sid";
+     $20, $21, $22, $23, $24, $25, $26, $27, 0, 0, 0, 0, 0, 0, 0)";
 /// What every commit moves; no column of an index.
 pub(crate) const SESSION_UPDATE_HEAD: &str = "UPDATE session SET epoch = $2, last_seq = $3, \
      last_position = $4, id_floor = $5, last_message_at = $6, row_seq = $7, status_seq = $8, \
@@ -103,7 +103,7 @@ pub(crate) const MESSAGE_KEY: &str = "SELECT mid, sid FROM message WHERE id = $1
 pub(crate) const MESSAGE_OWNER: &str =
     "SELECT s.id FROM message m JOIN session s ON s.sid = m.sid WHERE m.id = $1";
 pub(crate) const MESSAGE_INSERT: &str = "INSERT INTO message (sid, position, id, created_seq, seq, \
-     sum, info) VALUES ($1, $2, $3, $4, $4, $5, $6) RETURNING mid";
+     sum, info) VALUES ($1, $2, $3, $4, $4, $5, $6)";
 pub(crate) const MESSAGE_UPDATE: &str =
     "UPDATE message SET seq = $2, sum = $3, info = $4 WHERE mid = $1";
 pub(crate) const MESSAGE_DELETE: &str = "DELETE FROM message WHERE mid = $1";
@@ -125,7 +125,7 @@ pub(crate) const PART_KEYS_OF: &str = "SELECT bid, \
      CASE WHEN substr(body, 1, 21) = '{\"type\":\"step-finish\"' THEN body END \
      FROM part WHERE mid = $1 ORDER BY id";
 pub(crate) const PART_INSERT: &str = "INSERT INTO part (mid, id, seq, sum, body, bid) \
-     VALUES ($1, $2, $3, $4, $5, $6) RETURNING pid";
+     VALUES ($1, $2, $3, $4, $5, $6)";
 pub(crate) const PART_UPDATE: &str =
     "UPDATE part SET seq = $2, sum = $3, body = $4, bid = $5 WHERE pid = $1";
 pub(crate) const PART_DELETE: &str = "DELETE FROM part WHERE pid = $1";
@@ -139,7 +139,7 @@ pub(crate) const BLOB_SWEEP: &str = "DELETE FROM blob WHERE bid = $1 AND refs <=
 
 pub(crate) const TURN_KEY: &str = "SELECT t.tid, t.sid, t.doc FROM turn t WHERE t.id = $1";
 pub(crate) const TURN_INSERT: &str = "INSERT INTO turn (sid, id, user_message_id, \
-     idempotency_key, open, seq, doc) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tid";
+     idempotency_key, open, seq, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 pub(crate) const TURN_UPDATE: &str = "UPDATE turn SET user_message_id = $2, idempotency_key = $3, \
      open = $4, seq = $5, doc = $6 WHERE tid = $1";
 pub(crate) const TURN_KEY_HOLDER: &str =
@@ -162,7 +162,7 @@ pub(crate) const FILES_OF: &str =
 
 pub(crate) const ASK_KEY: &str = "SELECT aid, sid, doc FROM ask WHERE id = $1";
 pub(crate) const ASK_INSERT: &str = "INSERT INTO ask (sid, kind, id, pending, seq, doc) \
-     VALUES ($1, $2, $3, $4, $5, $6) RETURNING aid";
+     VALUES ($1, $2, $3, $4, $5, $6)";
 pub(crate) const ASK_UPDATE: &str = "UPDATE ask SET pending = 0, seq = $2, doc = $3 WHERE aid = $1";
 pub(crate) const ASK_BY_ID: &str = "SELECT doc FROM ask WHERE id = $1 AND kind = $2";
 pub(crate) const ASKS_PENDING: &str = "SELECT a.doc FROM ask a JOIN session s ON s.sid = a.sid \
@@ -210,8 +210,33 @@ pub(crate) const PROJECTS: &str = "SELECT doc FROM project ORDER BY id";
 pub(crate) const CLOCK: &str = "SELECT seq, sessions FROM clock WHERE id = 1";
 pub(crate) const CLOCK_SET: &str =
     "UPDATE clock SET seq = $1, sessions = sessions + $2 WHERE id = 1";
-pub(crate) const EVENT_INSERT: &str = "INSERT INTO event (seq, sid, session_seq, kind, entity, at, \
-     payload) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+macro_rules! event_insert {
+    ($($row:literal),+) => {
+        concat!(
+            "INSERT INTO event (seq, sid, session_seq, kind, entity, at, payload) VALUES ",
+            $($row),+
+        )
+    };
+}
+/// Inserts one event, two, three, four: most commits have no more.
+pub(crate) const EVENT_INSERT: [&str; 4] = [
+    event_insert!("($1, $2, $3, $4, $5, $6, $7)"),
+    event_insert!(
+        "($1, $2, $3, $4, $5, $6, $7), ",
+        "($8, $9, $10, $11, $12, $13, $14)"
+    ),
+    event_insert!(
+        "($1, $2, $3, $4, $5, $6, $7), ",
+        "($8, $9, $10, $11, $12, $13, $14), ",
+        "($15, $16, $17, $18, $19, $20, $21)"
+    ),
+    event_insert!(
+        "($1, $2, $3, $4, $5, $6, $7), ",
+        "($8, $9, $10, $11, $12, $13, $14), ",
+        "($15, $16, $17, $18, $19, $20, $21), ",
+        "($22, $23, $24, $25, $26, $27, $28)"
+    ),
+];
 
 /// Events with the row each one shows: the joins find a row only at the event that carries
 /// its content (`rules::carries_content`). The kinds are those of `EventKind::code`.
@@ -247,3 +272,42 @@ pub(crate) const EVENTS_ALL: &str = event_list!("");
 pub(crate) const EVENTS_OF_DIRECTORY: &str = event_list!(" AND s.directory = $4");
 pub(crate) const EVENTS_OF_SESSION: &str =
     event_list!(" AND e.sid = (SELECT sid FROM session WHERE id = $4)");
+
+/// Statements whose cost must not grow with the store.
+pub(crate) const INDEXED: &[&str] = &[
+    SESSION_BY_ID,
+    SESSION_HEAD,
+    SESSION_BY_KEY,
+    SESSIONS_ALL,
+    SESSIONS_OF_PROJECT,
+    SESSIONS_OF_DIRECTORY,
+    SESSIONS_OF_PARENT,
+    SESSIONS_TRASHED,
+    MESSAGE_KEY,
+    MESSAGE_OWNER,
+    MESSAGE_BY_ID,
+    MESSAGES_BEFORE,
+    PARTS_BETWEEN,
+    PARTS_OF,
+    PART_KEY,
+    TURN_BY_ID,
+    TURN_KEY_HOLDER,
+    TURNS_OF,
+    TURNS_OPEN,
+    TURN_BY_KEY,
+    TURN_OF_MESSAGE,
+    FILES_OF,
+    ASK_BY_ID,
+    ASKS_PENDING_OF,
+    TODO_OF,
+    BINDING_OF,
+    SHARE_OF,
+    USAGE_OF,
+    PROJECT_BY_ID,
+    EVENTS_ALL,
+    EVENTS_OF_SESSION,
+    SESSION_UPDATE_HEAD,
+    BLOB_SWEEP,
+    MESSAGE_DELETE,
+    PART_DELETE,
+];

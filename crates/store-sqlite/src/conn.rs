@@ -116,6 +116,18 @@ impl Tx for Conn {
         ready(rows.map_err(|e| fault("run a statement", e)))
     }
 
+    fn insert(
+        &mut self,
+        sql: &'static str,
+        _key: &'static str,
+        args: &[Arg<'_>],
+    ) -> impl Future<Output = StoreResult<i64>> + Send {
+        // RETURNING costs SQLite a temporary table.
+        let done = self.select(sql, args);
+        let key = done.map(|_| self.db.last_insert_rowid());
+        ready(key.map_err(|e| fault("insert a row", e)))
+    }
+
     fn damaged(&mut self, session: &SessionId, what: &str) {
         self.incidents.note(format!(
             "{what} of session {session} is not what was written; what is left of it is kept."
@@ -198,5 +210,23 @@ mod tests {
     #[test]
     fn placeholders_are_numbered_in_sqlite() {
         assert_eq!(spell("a = $1 AND b = $12"), "a = ?1 AND b = ?12");
+    }
+
+    #[test]
+    fn no_statement_grows_with_the_store() {
+        let db = Connection::open_in_memory().unwrap();
+        for step in sessiond_store_sql::MIGRATIONS {
+            let sql = sessiond_store_sql::Dialect::SQLITE.render(step.sql);
+            db.execute_batch(&sql).unwrap();
+        }
+        for sql in sessiond_store_sql::indexed_statements() {
+            let explain = format!("EXPLAIN QUERY PLAN {}", spell(sql));
+            let mut statement = db.prepare(&explain).unwrap();
+            let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            let costly = |step: &&String| step.starts_with("SCAN") || step.contains("TEMP B-TREE");
+            let costly: Vec<_> = steps.iter().filter(costly).collect();
+            assert!(costly.is_empty(), "{costly:?} in {steps:?} of {sql}");
+        }
     }
 }

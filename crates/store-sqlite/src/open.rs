@@ -180,6 +180,9 @@ fn prepare_schema(
         }
         return Ok(());
     }
+    if has_schema {
+        check_history(db, history).map_err(check)?;
+    }
     let pending: Vec<&Migration> = history.iter().filter(|m| m.version > current).collect();
     if pending.is_empty() {
         return Ok(());
@@ -190,6 +193,21 @@ fn prepare_schema(
     let backup = back_up(db, path, current, now)?;
     tracing::info!(from = current, to = supported, backup = %backup.display(), "migrating");
     migrate(db, path, &pending, version, now, TABLES)
+}
+
+/// Warns when the store was made by another text of the same steps: steps are never changed, so
+/// that is a program built from elsewhere.
+fn check_history(db: &Connection, history: &[Migration]) -> rusqlite::Result<()> {
+    let mut select = db.prepare("SELECT version, checksum FROM migration")?;
+    let taken = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for step in taken {
+        let (version, checksum): (i64, String) = step?;
+        let known = history.iter().find(|m| m.version == version);
+        if known.is_some_and(|m| m.checksum() != checksum) {
+            tracing::warn!(version, "the schema was made by another text of this step");
+        }
+    }
+    Ok(())
 }
 
 /// Takes steps of the history in one transaction. The rows of `counted` tables must be as many

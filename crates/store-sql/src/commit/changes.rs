@@ -153,8 +153,7 @@ impl<T: Tx> Work<'_, T> {
             self.next_seq().into(),
             (&doc).into(),
         ];
-        let row = first(self.tx, sql::ASK_INSERT, &args).await?;
-        Ok(row.map_or(0, |mut row| row.int()))
+        self.tx.insert(sql::ASK_INSERT, "aid", &args).await
     }
 
     /// A request of this session and its key.
@@ -243,8 +242,7 @@ impl<T: Tx> Work<'_, T> {
                     self.next_seq().into(),
                     (&doc).into(),
                 ];
-                let row = first(self.tx, sql::TURN_INSERT, &args).await?;
-                row.map_or(0, |mut row| row.int())
+                self.tx.insert(sql::TURN_INSERT, "tid", &args).await?
             }
         };
         self.emit(tid, EventBody::TurnUpdated(Arc::new(turn.clone())));

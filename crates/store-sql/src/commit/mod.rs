@@ -15,7 +15,7 @@ use sessiond_store::{Committed, EntityKind, StoreError, StoreResult, rules};
 
 pub(crate) use changes::{ASK_PERMISSION, ASK_QUESTION};
 
-use crate::op::{Op, Tx, first};
+use crate::op::{Arg, Op, Tx, first};
 use crate::row::{Head, to_json};
 use crate::sql;
 
@@ -194,7 +194,8 @@ impl<'a, T: Tx> Work<'a, T> {
         let clock = self.head.clock;
         let session = Arc::new(self.head.session);
         let directory: Arc<str> = session.directory.as_str().into();
-        let mut events = Vec::with_capacity(self.drafts.len());
+        let mut events: Vec<Arc<Event>> = Vec::with_capacity(self.drafts.len());
+        let mut rows = Vec::with_capacity(self.drafts.len());
         for (index, draft) in self.drafts.into_iter().enumerate() {
             let body = match draft.body {
                 Body::Ready(body) => body,
@@ -209,17 +210,26 @@ impl<'a, T: Tx> Work<'a, T> {
                 directory: directory.clone(),
                 body,
             };
-            let args = [
-                event.seq.0.into(),
-                self.head.sid.into(),
-                event.session_seq.0.into(),
-                event.body.kind().code().into(),
-                draft.entity.into(),
-                event.at.millis().into(),
-                draft.payload.as_ref().into(),
-            ];
-            self.tx.query(sql::EVENT_INSERT, &args).await?;
+            rows.push((draft.entity, draft.payload));
             events.push(Arc::new(event));
+        }
+        let most = sql::EVENT_INSERT.len();
+        for (events, rows) in events.chunks(most).zip(rows.chunks(most)) {
+            let mut args: Vec<Arg<'_>> = Vec::with_capacity(7 * events.len());
+            for (event, (entity, payload)) in events.iter().zip(rows) {
+                args.extend([
+                    Arg::from(event.seq.0),
+                    self.head.sid.into(),
+                    event.session_seq.0.into(),
+                    event.body.kind().code().into(),
+                    (*entity).into(),
+                    event.at.millis().into(),
+                    payload.as_ref().into(),
+                ]);
+            }
+            self.tx
+                .query(sql::EVENT_INSERT[events.len() - 1], &args)
+                .await?;
         }
         if self.created || !events.is_empty() {
             let clock = clock + events.len() as u64;

@@ -70,8 +70,7 @@ impl<T: Tx> Work<'_, T> {
             health.into(),
             s.revision.into(),
         ];
-        let row = first(self.tx, sql::SESSION_INSERT, &args).await?;
-        self.head.sid = row.map_or(0, |mut row| row.int());
+        self.head.sid = self.tx.insert(sql::SESSION_INSERT, "sid", &args).await?;
         Ok(())
     }
 

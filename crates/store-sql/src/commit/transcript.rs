@@ -72,8 +72,7 @@ impl<T: Tx> Work<'_, T> {
                     sum.into(),
                     (&info).into(),
                 ];
-                let row = first(self.tx, sql::MESSAGE_INSERT, &args).await?;
-                let mid = row.map_or(0, |mut row| row.int());
+                let mid = self.tx.insert(sql::MESSAGE_INSERT, "mid", &args).await?;
                 self.note_message(&message.id, Some((mid, self.head.sid)));
                 mid
             }
@@ -156,8 +155,7 @@ impl<T: Tx> Work<'_, T> {
                     stored.inline.as_ref().into(),
                     stored.blob.into(),
                 ];
-                let row = first(self.tx, sql::PART_INSERT, &args).await?;
-                row.map_or(0, |mut row| row.int())
+                self.tx.insert(sql::PART_INSERT, "pid", &args).await?
             }
         };
         self.head.id_floor = rules::floor_after_part(self.head.id_floor, part);

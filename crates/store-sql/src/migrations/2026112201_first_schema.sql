@@ -107,6 +107,7 @@ CREATE TABLE part (
     bid BIGINT REFERENCES blob (bid)
 );
 CREATE INDEX part_message ON part (mid);
+CREATE INDEX part_blob ON part (bid) WHERE bid IS NOT NULL;
 
 CREATE TABLE turn (
     tid {key},
@@ -119,7 +120,7 @@ CREATE TABLE turn (
     doc TEXT NOT NULL
 );
 CREATE INDEX turn_session ON turn (sid);
-CREATE INDEX turn_message ON turn (user_message_id);
+CREATE INDEX turn_message ON turn (sid, user_message_id);
 CREATE INDEX turn_open ON turn (sid) WHERE open = 1;
 CREATE UNIQUE INDEX turn_key ON turn (sid, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
