@@ -2,12 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::routing::get;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use metrics::Counter;
 use sessiond_api::ApiState;
 use sessiond_engine::{Engine, EngineConfig, Hub};
 use sessiond_model::{Clock, Event, HybridIds, SystemClock};
@@ -16,7 +16,7 @@ use sessiond_store::{Feed, Store, StoreError};
 use sessiond_store_sqlite::{SqliteOptions, SqliteStore};
 use tokio_util::sync::CancellationToken;
 
-use crate::front::{Metrics, Routers, Vital, Vitals};
+use crate::front::{Gauge, Metrics, Routers, Vital, Vitals};
 use crate::{Config, StartError};
 
 /// The version of this program.
@@ -26,14 +26,15 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug)]
 struct CountedFeed {
     hub: Arc<Hub>,
-    commits: Counter,
-    events: Counter,
+    metrics: Arc<Metrics>,
 }
 
 impl Feed for CountedFeed {
     fn publish(&self, events: &Arc<[Arc<Event>]>) {
-        self.commits.increment(1);
-        self.events.increment(events.len() as u64);
+        self.metrics.commits.fetch_add(1, Ordering::Relaxed);
+        self.metrics
+            .events
+            .fetch_add(events.len() as u64, Ordering::Relaxed);
         self.hub.publish(events);
     }
 }
@@ -50,13 +51,12 @@ impl Rooms {
     pub(crate) async fn open(
         config: &Config,
         url: Option<&str>,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let hub = Arc::new(Hub::new());
         let feed = Arc::new(CountedFeed {
             hub: hub.clone(),
-            commits: metrics.commits.clone(),
-            events: metrics.events.clone(),
+            metrics: metrics.clone(),
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = open_store(config, url, feed, clock.clone()).await?;
@@ -142,6 +142,19 @@ fn engine_config(config: &Config) -> EngineConfig {
     }
 }
 
+const SESSIONS: Gauge = Gauge::new(
+    "sessiond_sessions",
+    "Sessions in the store, the trash included.",
+);
+const LIVE: Gauge = Gauge::new(
+    "sessiond_sessions_live",
+    "Sessions with work to do or just done.",
+);
+const AGENTS: Gauge = Gauge::new("sessiond_agents", "Agent processes.");
+const SUBSCRIBERS: Gauge = Gauge::new("sessiond_subscribers", "Event streams.");
+const BYTES: Gauge = Gauge::new("sessiond_store_bytes", "Bytes of the store on disk.");
+const WRITABLE: Gauge = Gauge::new("sessiond_store_writable", "1 when commits are accepted.");
+
 /// The rooms as probes see them.
 #[derive(Debug)]
 pub(crate) struct RoomVitals {
@@ -169,21 +182,13 @@ impl Vitals for RoomVitals {
                 (!health.store.writable).then(|| "the store is not writable".to_owned())
             };
             let mut gauges = vec![
-                ("sessiond_sessions", health.store.sessions as f64),
-                ("sessiond_sessions_live", health.live_sessions as f64),
-                ("sessiond_agents", health.agents as f64),
-                ("sessiond_subscribers", health.subscribers as f64),
-                (
-                    "sessiond_store_writable",
-                    f64::from(u8::from(health.store.writable)),
-                ),
+                (SESSIONS, health.store.sessions as f64),
+                (LIVE, health.live_sessions as f64),
+                (AGENTS, health.agents as f64),
+                (SUBSCRIBERS, health.subscribers as f64),
+                (WRITABLE, f64::from(u8::from(health.store.writable))),
             ];
-            gauges.extend(
-                health
-                    .store
-                    .bytes
-                    .map(|b| ("sessiond_store_bytes", b as f64)),
-            );
+            gauges.extend(health.store.bytes.map(|b| (BYTES, b as f64)));
             Vital { unready, gauges }
         }
         .boxed()

@@ -194,7 +194,7 @@ fn create_private(dir: &Path) -> io::Result<()> {
 }
 
 /// When the address is taken by another sessiond on the same data, that is the better news.
-async fn cannot_listen(config: &Config, metrics: &Metrics, source: io::Error) -> StartError {
+async fn cannot_listen(config: &Config, metrics: &Arc<Metrics>, source: io::Error) -> StartError {
     let listen = config.listen;
     if source.kind() != io::ErrorKind::AddrInUse {
         return StartError::Listen { listen, source };

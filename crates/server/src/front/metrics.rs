@@ -1,88 +1,69 @@
 //! What `/metrics` tells.
+//!
+//! Counters of our own instead of the `metrics` crates: their exporter measures the speed of
+//! the processor's clock when it is made, which took longer than the rest of our start.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
-
-use metrics::{Counter, Key, Label, Level, Metadata, Recorder as _};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::surface::Surface;
 
-static META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
-
 /// Status codes with a counter of their own; the others are counted by class.
-const CODES: &[u16] = &[
+const CODES: [u16; 24] = [
     200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 421, 422, 429,
     431, 500, 501, 503, 504,
 ];
 const CLASSES: [&str; 6] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"];
+const STATUSES: usize = CODES.len() + CLASSES.len();
 
-/// Values read when somebody asks, by name.
-pub(crate) type Gauges = Vec<(&'static str, f64)>;
+/// Values read when somebody asks.
+pub(crate) type Gauges = Vec<(Gauge, f64)>;
 
-/// The numbers of one server. Recorder and registry are its own, not the process's, so that
-/// several servers can live in one process; counting is one relaxed addition.
+/// A value that goes up and down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gauge {
+    name: &'static str,
+    help: &'static str,
+}
+
+impl Gauge {
+    pub(crate) const fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, help }
+    }
+}
+
+const IN_FLIGHT: Gauge = Gauge::new(
+    "sessiond_http_requests_in_flight",
+    "Requests at work, waiting prompts and event streams apart.",
+);
+const CONNECTIONS: Gauge = Gauge::new("sessiond_http_connections", "Open connections.");
+const UPTIME: Gauge = Gauge::new("sessiond_uptime_seconds", "Time since the start.");
+const RESIDENT: Gauge = Gauge::new("process_resident_memory_bytes", "Resident memory.");
+
+/// The numbers of one server; counting is one relaxed addition.
+#[derive(Debug)]
 pub(crate) struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
     /// Per surface: one per code, then one per class.
-    requests: Vec<Vec<Counter>>,
-    pub(crate) commits: Counter,
-    pub(crate) events: Counter,
-    pub(crate) panics: Counter,
+    requests: [[AtomicU64; STATUSES]; Surface::ALL.len()],
+    pub(crate) commits: AtomicU64,
+    pub(crate) events: AtomicU64,
+    pub(crate) panics: AtomicU64,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) connections: AtomicUsize,
     started: Instant,
 }
 
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let counter = |name: &'static str, labels: Vec<Label>| {
-            recorder.register_counter(&Key::from_parts(name, labels), &META)
-        };
-        let statuses = || {
-            CODES
-                .iter()
-                .map(u16::to_string)
-                .chain(CLASSES.map(str::to_owned))
-        };
-        let requests = Surface::ALL
-            .iter()
-            .map(|surface| {
-                statuses()
-                    .map(|status| {
-                        let labels = vec![
-                            Label::new("surface", surface.name()),
-                            Label::new("status", status),
-                        ];
-                        counter("sessiond_http_requests_total", labels)
-                    })
-                    .collect()
-            })
-            .collect();
-        for (name, text) in HELP {
-            recorder.describe_gauge((*name).into(), None, (*text).into());
-        }
-        for (name, text) in HELP_COUNTERS {
-            recorder.describe_counter((*name).into(), None, (*text).into());
-        }
         Self {
-            requests,
-            commits: counter("sessiond_commits_total", Vec::new()),
-            events: counter("sessiond_events_total", Vec::new()),
-            panics: counter("sessiond_panics_total", Vec::new()),
+            requests: [const { [const { AtomicU64::new(0) }; STATUSES] }; Surface::ALL.len()],
+            commits: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             started: Instant::now(),
-            handle: recorder.handle(),
-            recorder,
         }
     }
 
@@ -90,70 +71,79 @@ impl Metrics {
         let slot = CODES
             .binary_search(&status)
             .unwrap_or_else(|_| CODES.len() + usize::from(status / 100).min(CLASSES.len() - 1));
-        self.requests[surface as usize][slot].increment(1);
+        self.requests[surface as usize][slot].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The Prometheus text.
+    /// The numbers in the text format of Prometheus.
     pub(crate) fn render(&self, gauges: &Gauges) -> String {
-        let own = [
+        let mut out = String::with_capacity(4096);
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out, gauges);
+        out
+    }
+
+    fn write(&self, out: &mut String, gauges: &Gauges) -> std::fmt::Result {
+        let requests = "sessiond_http_requests_total";
+        head(
+            out,
+            requests,
+            "counter",
+            "Requests answered, by surface and status.",
+        )?;
+        for (surface, counts) in Surface::ALL.iter().zip(&self.requests) {
+            let statuses = CODES
+                .iter()
+                .map(u16::to_string)
+                .chain(CLASSES.map(str::to_owned));
+            for (status, count) in statuses.zip(counts) {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    let surface = surface.name();
+                    writeln!(
+                        out,
+                        "{requests}{{surface=\"{surface}\",status=\"{status}\"}} {count}"
+                    )?;
+                }
+            }
+        }
+        let counters = [
             (
-                "sessiond_http_requests_in_flight",
-                self.in_flight.load(Ordering::Relaxed) as f64,
+                "sessiond_commits_total",
+                "Commits that changed something.",
+                &self.commits,
             ),
+            ("sessiond_events_total", "Events committed.", &self.events),
             (
-                "sessiond_http_connections",
-                self.connections.load(Ordering::Relaxed) as f64,
-            ),
-            (
-                "sessiond_uptime_seconds",
-                self.started.elapsed().as_secs_f64(),
+                "sessiond_panics_total",
+                "Requests that ended in a panic.",
+                &self.panics,
             ),
         ];
-        let resident = resident_bytes().map(|b| ("process_resident_memory_bytes", b as f64));
-        for (name, value) in own
+        for (name, help, count) in counters {
+            head(out, name, "counter", help)?;
+            writeln!(out, "{name} {}", count.load(Ordering::Relaxed))?;
+        }
+        let own = [
+            (IN_FLIGHT, self.in_flight.load(Ordering::Relaxed) as f64),
+            (CONNECTIONS, self.connections.load(Ordering::Relaxed) as f64),
+            (UPTIME, self.started.elapsed().as_secs_f64()),
+        ];
+        let resident = resident_bytes().map(|bytes| (RESIDENT, bytes as f64));
+        for (Gauge { name, help }, value) in own
             .into_iter()
             .chain(resident)
             .chain(gauges.iter().copied())
         {
-            self.recorder
-                .register_gauge(&Key::from_static_name(name), &META)
-                .set(value);
+            head(out, name, "gauge", help)?;
+            writeln!(out, "{name} {value}")?;
         }
-        self.handle.render()
+        Ok(())
     }
 }
 
-const HELP_COUNTERS: &[(&str, &str)] = &[
-    (
-        "sessiond_http_requests_total",
-        "Requests answered, by surface and status.",
-    ),
-    ("sessiond_commits_total", "Commits that changed something."),
-    ("sessiond_events_total", "Events committed."),
-    ("sessiond_panics_total", "Requests that ended in a panic."),
-];
-
-const HELP: &[(&str, &str)] = &[
-    (
-        "sessiond_http_requests_in_flight",
-        "Requests at work, waiting prompts and event streams apart.",
-    ),
-    ("sessiond_http_connections", "Open connections."),
-    ("sessiond_uptime_seconds", "Time since the start."),
-    ("process_resident_memory_bytes", "Resident memory."),
-    (
-        "sessiond_sessions",
-        "Sessions in the store, the trash included.",
-    ),
-    (
-        "sessiond_sessions_live",
-        "Sessions with work to do or just done.",
-    ),
-    ("sessiond_agents", "Agent processes."),
-    ("sessiond_subscribers", "Event streams."),
-    ("sessiond_store_bytes", "Bytes of the store on disk."),
-    ("sessiond_store_writable", "1 when commits are accepted."),
-];
+fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
 
 /// Resident memory of this process, where the system tells it.
 fn resident_bytes() -> Option<u64> {
@@ -183,20 +173,14 @@ mod tests {
         metrics.count(Surface::Core, 200);
         metrics.count(Surface::OpenCode, 418);
         metrics.count(Surface::Root, 999);
-        let text = metrics.render(&vec![("sessiond_agents", 3.0)]);
-        assert!(
-            text.contains(r#"sessiond_http_requests_total{surface="v1",status="200"} 2"#),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"{surface="opencode",status="4xx"} 1"#),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"{surface="root",status="5xx"} 1"#),
-            "{text}"
-        );
-        assert!(text.contains("sessiond_agents 3"), "{text}");
-        assert!(text.contains("process_resident_memory_bytes "), "{text}");
+        let text = metrics.render(&vec![(Gauge::new("sessiond_agents", "Agents."), 3.0)]);
+        let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        has(r#"sessiond_http_requests_total{surface="v1",status="200"} 2"#);
+        has(r#"sessiond_http_requests_total{surface="opencode",status="4xx"} 1"#);
+        has(r#"sessiond_http_requests_total{surface="root",status="5xx"} 1"#);
+        has("# TYPE sessiond_http_requests_total counter");
+        has("# HELP sessiond_agents Agents.");
+        has("sessiond_agents 3");
+        assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
     }
 }

@@ -42,7 +42,7 @@ use mount::Mounts;
 use policy::Policy;
 use surface::{Refusal, Surface};
 
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::{Gauge, Metrics};
 pub(crate) use mount::Routers;
 pub(crate) use probes::{Vital, Vitals};
 
@@ -254,7 +254,7 @@ impl Front {
             Ok(Err(never)) => match never {},
             Err(panic) => {
                 let reference = format!("err_{:08x}", rand::random::<u32>());
-                self.metrics.panics.increment(1);
+                self.metrics.panics.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     reference,
                     message = panic_message(&*panic),

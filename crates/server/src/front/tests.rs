@@ -22,7 +22,7 @@ impl Vitals for Rooms {
         Box::pin(async {
             Vital {
                 unready,
-                gauges: vec![("sessiond_agents", 2.0)],
+                gauges: vec![(Gauge::new("sessiond_agents", "Agents."), 2.0)],
             }
         })
     }
