@@ -20,8 +20,8 @@ use crate::actor::Command;
 use crate::live::{Live, Registry};
 use crate::workspace::{self, Workspaces};
 use crate::{
-    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, SubscribeOptions, Subscription,
-    Workspace,
+    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, Replies, SubscribeOptions,
+    Subscription, Workspace,
 };
 
 /// How long a search for the default agent is believed: one may be installed meanwhile.
@@ -37,6 +37,7 @@ pub struct Engine(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) hub: Arc<Hub>,
+    replies: Replies,
     pub(crate) catalogue: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
@@ -109,6 +110,7 @@ impl Engine {
             .collect();
         let engine = Self(Arc::new(Inner {
             store,
+            replies: Replies::new(hub.clone()),
             hub,
             catalogue,
             clock,
@@ -159,6 +161,12 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock
+    }
+
+    /// Rendered answers that still stand.
+    #[must_use]
+    pub fn replies(&self) -> &Replies {
+        &self.0.replies
     }
 
     /// How the engine is.

@@ -1,7 +1,10 @@
 //! The event hub: what was committed, and live text deltas, to every subscriber.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -17,6 +20,8 @@ const RING: usize = 1024;
 /// Events with larger content are announced without it, so that a stalled subscriber cannot
 /// pin more than `RING` times this in memory; subscribers fetch it from the store.
 const INLINE_LIMIT: usize = 16 * 1024;
+/// Counters of what was published by session.
+const GENERATIONS: usize = 1024;
 
 /// Growth of an open part: never stored, always superseded by the durable part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +102,11 @@ pub struct Hub {
     /// Parts that an agent writes now, with their full content: ahead of their stored rows
     /// by at most one checkpoint interval.
     open: Mutex<HashMap<PartId, OpenPart>>,
+    /// How many events were published, in all and by session (sessions share counters; a
+    /// neighbour's event costs a rendering, nothing else).
+    published: AtomicU64,
+    published_by: Box<[AtomicU64; GENERATIONS]>,
+    hasher: RandomState,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +137,9 @@ impl Hub {
         Self {
             ring: broadcast::Sender::new(RING),
             open: Mutex::new(HashMap::new()),
+            published: AtomicU64::new(0),
+            published_by: Box::new([const { AtomicU64::new(0) }; GENERATIONS]),
+            hasher: RandomState::new(),
         }
     }
 
@@ -134,6 +147,28 @@ impl Hub {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.ring.receiver_count()
+    }
+
+    /// Rises whenever something of this session (of any, without one) was published.
+    pub(crate) fn generation(&self, session: Option<&SessionId>) -> u64 {
+        session
+            .map_or(&self.published, |id| self.counter(id))
+            .load(Ordering::SeqCst)
+    }
+
+    fn counter(&self, session: &SessionId) -> &AtomicU64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "any bits of the hash will do"
+        )]
+        let at = self.hasher.hash_one(session) as usize % GENERATIONS;
+        &self.published_by[at]
+    }
+
+    /// Notes that something of this session was published.
+    pub(crate) fn touch(&self, session: &SessionId) {
+        self.counter(session).fetch_add(1, Ordering::SeqCst);
+        self.published.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Item>> {
@@ -195,6 +230,10 @@ impl Hub {
 
 impl Feed for Hub {
     fn publish(&self, events: &Arc<[Arc<Event>]>) {
+        // All events of a commit are of one session.
+        if let Some(event) = events.first() {
+            self.touch(&event.session_id);
+        }
         if self.ring.receiver_count() == 0 {
             return;
         }

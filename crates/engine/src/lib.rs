@@ -16,6 +16,7 @@ mod live;
 mod messages;
 mod prompt;
 mod recovery;
+mod replies;
 mod sessions;
 mod subscription;
 mod turn;
@@ -25,6 +26,7 @@ mod workspace;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use hub::{Delta, Hub, Item, Signal, View};
+pub use replies::{Rendered, Replies};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{
     AbortOptions, Accepted, AgentStatus, Created, EngineConfig, EngineHealth, NewSession,

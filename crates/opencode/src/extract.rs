@@ -28,6 +28,11 @@ pub(crate) fn json_bytes(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
+/// An answer rendered before.
+pub(crate) fn kept(rendered: sessiond_engine::Rendered) -> Reply {
+    Ok(([(header::CONTENT_TYPE, "application/json")], rendered.body).into_response())
+}
+
 /// The query, as pairs in order.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sessiond_engine::Rendered;
 use sessiond_store::{MessageCursor, MessageQuery};
 
 use crate::decode::{self, Kind, Reject};
@@ -25,9 +26,20 @@ pub(crate) async fn list(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Reply {
-    let page = app.engine.messages(&id, &page_query(&query)?).await?;
-    let mut response = extract::json_bytes(wire::page(&page.messages));
-    if let Some(older) = page.older {
+    let asked = page_query(&query)?;
+    let key = format!("page {id} {asked:?}");
+    let render = async {
+        let page = app.engine.messages(&id, &asked).await?;
+        let body = wire::page(&page.messages).into();
+        Ok::<_, ApiError>(Rendered {
+            body,
+            older: page.older,
+        })
+    };
+    let page = app.engine.replies().get(Some(&id), key, render).await?;
+    let older = page.older;
+    let mut response = extract::kept(page)?;
+    if let Some(older) = older {
         let next = encode(older);
         let link = next_url(&headers, &uri, &query, &next);
         announce(&mut response, &next, &link);

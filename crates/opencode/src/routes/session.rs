@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use serde_json::{Value, json};
-use sessiond_engine::AbortOptions;
+use sessiond_engine::{AbortOptions, EngineError, Rendered};
 use sessiond_model::{MessageId, Session, StatusKind, Timestamp};
 use sessiond_store::{SessionQuery, TurnQuery};
 
@@ -34,7 +34,18 @@ pub(crate) async fn list(State(app): State<App>, at: Selected, query: Pairs) -> 
     if filter.limit == Some(0) {
         return listed(&[]);
     }
-    listed(&app.engine.sessions(&filter).await?.sessions)
+    let key = format!("list {filter:?}");
+    let render = async {
+        let sessions = app.engine.sessions(&filter).await?.sessions;
+        rendered(&sessions.iter().map(SessionDto::of).collect::<Vec<_>>())
+    };
+    extract::kept(app.engine.replies().get(None, key, render).await?)
+}
+
+fn rendered(value: &impl serde::Serialize) -> Result<Rendered, ApiError> {
+    Ok(serde_json::to_vec(value)
+        .map_err(|e| EngineError::Internal(e.to_string()))?
+        .into())
 }
 
 /// The filters of the query, those of the directory aside.
@@ -95,7 +106,13 @@ pub(crate) async fn create(State(app): State<App>, at: Selected, body: RawPayloa
 }
 
 pub(crate) async fn get(State(app): State<App>, InSession(id): InSession) -> Reply {
-    extract::json(&SessionDto::of(&app.engine.session(&id).await?))
+    let render = async { rendered(&SessionDto::of(&app.engine.session(&id).await?)) };
+    extract::kept(
+        app.engine
+            .replies()
+            .get(Some(&id), format!("get {id}"), render)
+            .await?,
+    )
 }
 
 pub(crate) async fn update(
