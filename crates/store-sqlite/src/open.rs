@@ -110,7 +110,7 @@ pub(crate) fn open_reader(path: &Path, incidents: &Arc<Incidents>) -> StoreResul
     let setup = conn.db.execute_batch(&format!(
         "PRAGMA busy_timeout = {BUSY_MS};
          PRAGMA query_only = ON;
-         PRAGMA cache_size = -1024;
+         PRAGMA cache_size = -2048;
          PRAGMA mmap_size = 0;
          PRAGMA temp_store = MEMORY;"
     ));
@@ -123,7 +123,8 @@ fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     db.query_row(sql, [name], |row| row.get(0)).optional()
 }
 
-fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+/// Sets a fact that the store keeps about itself.
+pub(crate) fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     db.execute(sql, [name, value]).map(drop)

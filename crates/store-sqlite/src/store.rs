@@ -34,6 +34,10 @@ use crate::writer::{Job, Writer};
 /// Reads of many rows that may run at once, off the async threads.
 const LARGE_READS: usize = 3;
 
+/// A page of so many messages is read where it is asked for: to hand it to another thread
+/// would cost about as much as to read it.
+const SMALL_PAGE: u32 = 100;
+
 /// A store in an SQLite database.
 pub struct SqliteStore {
     path: PathBuf,
@@ -44,7 +48,7 @@ pub struct SqliteStore {
     incidents: Arc<Incidents>,
     generation: Arc<AtomicU64>,
     lock: Lock,
-    writable: AtomicBool,
+    writable: Arc<AtomicBool>,
     closed: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// The check of the whole database after the last writer did not close it.
@@ -79,6 +83,7 @@ impl SqliteStore {
         let opened = open_store(&path, options, &incidents, lock.used_before())?;
         let readers = Arc::new(Readers::new(path.clone(), incidents.clone()));
         let generation = Arc::<AtomicU64>::default();
+        let writable = Arc::new(AtomicBool::new(true));
         let writer = Writer {
             conn: opened.conn,
             path: path.clone(),
@@ -86,6 +91,8 @@ impl SqliteStore {
             readers: readers.clone(),
             incidents: incidents.clone(),
             generation: generation.clone(),
+            writable: writable.clone(),
+            groups: 0,
         };
         let (jobs, queue) = sync_channel(options.queue);
         let thread = std::thread::Builder::new()
@@ -105,7 +112,7 @@ impl SqliteStore {
             large_reads: Semaphore::new(LARGE_READS),
             incidents,
             lock,
-            writable: AtomicBool::new(true),
+            writable,
             closed: AtomicBool::new(false),
             writer: Mutex::new(Some(thread)),
         })
@@ -276,6 +283,10 @@ impl Store for SqliteStore {
         session: &SessionId,
         query: &MessageQuery,
     ) -> StoreResult<MessagePage> {
+        if query.limit.is_some_and(|limit| limit <= SMALL_PAGE) {
+            let op = ops::MessagesOf(session, query);
+            return self.few(move |conn| conn.snapshot(op)).await;
+        }
         let (session, query) = (session.clone(), query.clone());
         let read = move |conn: &mut Conn| conn.snapshot(ops::MessagesOf(&session, &query));
         self.large(read).await

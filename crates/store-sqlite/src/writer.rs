@@ -3,20 +3,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use sessiond_model::{Commit, SessionId};
 use sessiond_store::{Committed, StoreError, StoreResult};
-use sessiond_store_sql::{CommitOp, MarkDegraded};
+use sessiond_store_sql::{CommitOp, META_CLEAN, MarkDegraded};
 use tokio::sync::oneshot;
 
 use crate::SqliteOptions;
 use crate::conn::Conn;
 use crate::failpoint;
 use crate::incidents::Incidents;
-use crate::open::{cause, mark_clean, open_store};
+use crate::open::{cause, mark_clean, open_store, set_meta};
 use crate::readers::Readers;
 use crate::salvage::{is_damage, salvage};
 
@@ -28,6 +28,11 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Most times that a running store replaces its database.
 const HEALINGS: u64 = 3;
+
+/// Groups between two looks at the size of the log.
+const LOG_CHECK: u64 = 256;
+/// Bytes of log that are too many.
+const LARGE_LOG: u64 = 32 * 1024 * 1024;
 
 /// Who waits for a commit.
 pub(crate) type Reply = oneshot::Sender<StoreResult<Committed>>;
@@ -54,30 +59,31 @@ pub(crate) struct Writer {
     pub(crate) incidents: Arc<Incidents>,
     /// How often the database was replaced.
     pub(crate) generation: Arc<AtomicU64>,
+    /// Whether the last write went through.
+    pub(crate) writable: Arc<AtomicBool>,
+    /// Groups committed so far.
+    pub(crate) groups: u64,
 }
 
 impl Writer {
     /// Works until it is told to stop or nobody is left who could ask.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
-        let mut fresh = false;
+        let mut settled = true;
         loop {
-            let job = if fresh {
-                match jobs.recv_timeout(IDLE) {
-                    Ok(job) => job,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.checkpoint(50);
-                        fresh = false;
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
+            let job = if settled {
+                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
-                match jobs.recv() {
-                    Ok(job) => job,
-                    Err(_) => break,
-                }
+                jobs.recv_timeout(IDLE)
             };
-            fresh = true;
+            let job = match job {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    settled = self.settle();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            settled = false;
             let mut group = Vec::new();
             let mut degraded = Vec::new();
             let mut close = false;
@@ -102,6 +108,7 @@ impl Writer {
                     .flatten();
             }
             self.commit(group);
+            self.trim_log();
             degraded.append(&mut self.conn.damaged);
             for session in degraded {
                 if let Err(error) = self.conn.run(MarkDegraded(&session)) {
@@ -116,6 +123,31 @@ impl Writer {
             tracing::warn!(%error, "could not note that the store was closed");
         }
         self.checkpoint(2_000);
+    }
+
+    /// What is to be done when nobody asks for anything. Gives whether that was all.
+    fn settle(&mut self) -> bool {
+        self.checkpoint(50);
+        if !self.writable.load(Ordering::Relaxed) {
+            // Small, and of no meaning: whether the disk takes writes again.
+            let probe = set_meta(&self.conn.db, META_CLEAN, "0");
+            self.writable.store(probe.is_ok(), Ordering::Relaxed);
+        }
+        self.writable.load(Ordering::Relaxed)
+    }
+
+    /// Empties a log that has grown large because there was always some reader in it.
+    fn trim_log(&mut self) {
+        self.groups += 1;
+        if !self.groups.is_multiple_of(LOG_CHECK) {
+            return;
+        }
+        let log = std::fs::metadata(self.path.with_extension("db-wal"));
+        if log.is_ok_and(|log| log.len() > LARGE_LOG) {
+            let readers = self.readers.clone();
+            let _alone = readers.shut_out();
+            self.checkpoint(50);
+        }
     }
 
     /// Replaces a damaged database by a fresh one with every row that can be read.
@@ -186,6 +218,10 @@ impl Writer {
         }
         if let Ok(None) = done {
             done = self.apply_all(commits, true);
+        }
+        match &done {
+            Err(StoreError::Unavailable { .. }) => self.writable.store(false, Ordering::Relaxed),
+            _ => self.writable.store(true, Ordering::Relaxed),
         }
         match done {
             Ok(results) => results.unwrap_or_default(),
