@@ -66,6 +66,25 @@ impl Check {
             met,
         }
     }
+
+    pub(crate) fn line(&self) -> String {
+        format!("{} ({}, {})", self.result(), self.target(), self.verdict())
+    }
+
+    fn result(&self) -> String {
+        format!("{}{} {}", number(self.value), self.unit, self.what)
+    }
+
+    fn target(&self) -> String {
+        match self.bound {
+            Bound::AtLeast(least) => format!("≥ {}{}", number(least), self.unit),
+            Bound::AtMost(most) => format!("≤ {}{}", number(most), self.unit),
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        if self.met { "met" } else { "MISSED" }
+    }
 }
 
 impl Row {
@@ -118,16 +137,9 @@ impl Report {
                 let values = row.values.get(who.name()).map_or(&[][..], Vec::as_slice);
                 lines(values, |v| format!("{} {}", number(v.value), v.name))
             }));
-            cells.push(lines(&row.checks, |c| {
-                format!("{}{} {}", number(c.value), c.unit, c.what)
-            }));
-            cells.push(lines(&row.checks, |c| match c.bound {
-                Bound::AtLeast(least) => format!("≥ {}{}", number(least), c.unit),
-                Bound::AtMost(most) => format!("≤ {}{}", number(most), c.unit),
-            }));
-            cells.push(lines(&row.checks, |c| {
-                if c.met { "met" } else { "MISSED" }.to_owned()
-            }));
+            cells.push(lines(&row.checks, Check::result));
+            cells.push(lines(&row.checks, Check::target));
+            cells.push(lines(&row.checks, |check| check.verdict().to_owned()));
             table.add_row(cells);
         }
         let mut text = String::new();

@@ -178,7 +178,8 @@ impl Server {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
                 .map_err(|e| BenchError::io("cannot send SIGTERM")(e.into()))?;
         }
-        let patience = Duration::from_secs(15);
+        // OpenCode takes long when a project was opened; both peers keep what was written.
+        let patience = Duration::from_secs(if self.who == Who::Sessiond { 15 } else { 2 });
         if tokio::time::timeout(patience, self.child.wait())
             .await
             .is_err()

@@ -49,6 +49,7 @@ impl Bench {
         for (sessions, lane) in lanes {
             last = name(sessions);
             lane.server.stop().await?;
+            self.say(&format!("the store of {sessions} sessions is closed"));
         }
         Ok(last)
     }

@@ -155,7 +155,8 @@ impl Bench {
     }
 
     fn push(&mut self, row: Row) {
-        self.say(&format!("{} measured", row.name));
+        let results: Vec<_> = row.checks.iter().map(Check::line).collect();
+        self.say(&format!("{}: {}", row.name, results.join(", ")));
         self.report.rows.push(row);
     }
 
@@ -176,6 +177,7 @@ impl Bench {
         let mut idle = Row::new("resident memory, idle");
         for who in self.servers() {
             let server = self.start_server(who, who.name()).await?;
+            self.say(&format!("{} answers", who.name()));
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             let mib = server.resident_mib()?;
             idle = idle.value(who, "MiB", mib);
