@@ -9,6 +9,7 @@ mod lock;
 mod open;
 mod options;
 mod readers;
+mod regrow;
 mod salvage;
 mod store;
 mod template;

@@ -11,6 +11,7 @@ use sessiond_store::{StoreError, StoreResult};
 use sessiond_store_sql::{Dialect, META_EPOCH, MIGRATIONS, TABLES};
 
 use crate::conn::{fault, io_fault};
+use crate::regrow::{Table, regrow};
 use crate::template;
 
 /// Rows skipped one by one behind a bad one, before the steps grow.
@@ -152,8 +153,8 @@ fn rebuild(scratch: &Path, fresh: &Path) -> rusqlite::Result<Report> {
     for step in MIGRATIONS {
         target.execute_batch(&Dialect::SQLITE.render(step.sql))?;
     }
-    let source = open_damaged(scratch, fresh)?;
     let mut report = Report::default();
+    let source = open_damaged(scratch, fresh, &mut report)?;
     target.execute_batch("BEGIN")?;
     for table in ["meta", "migration", "clock"] {
         copy_table(&source, &target, "REPLACE", table, &mut report)?;
@@ -166,23 +167,12 @@ fn rebuild(scratch: &Path, fresh: &Path) -> rusqlite::Result<Report> {
     Ok(report)
 }
 
-/// Opens a copy of the damaged database; when its first pages are what is damaged, they are
-/// replaced by those of a fresh one, because the schema is known.
-fn open_damaged(scratch: &Path, fresh: &Path) -> rusqlite::Result<Connection> {
-    let open = || {
-        let source = Connection::open(scratch)?;
-        // Lets SQLite read a file that is shorter than it says.
-        source.execute_batch("PRAGMA writable_schema = ON; PRAGMA cell_size_check = ON;")?;
-        source.query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'table'",
-            [],
-            |row| row.get::<_, i64>(0),
-        )?;
-        source.prepare("SELECT id, title FROM session")?;
-        source.prepare("SELECT id, info FROM message")?;
-        Ok(source)
-    };
-    open().or_else(|error: rusqlite::Error| {
+/// Opens a copy of the damaged database. Where its first pages are damaged, they are replaced
+/// by those of a fresh one, because the schema is known; where inner pages of its tables are,
+/// these get new ones.
+fn open_damaged(scratch: &Path, fresh: &Path, report: &mut Report) -> rusqlite::Result<Connection> {
+    let mut source = open_copy(scratch);
+    if let Err(error) = &source {
         tracing::warn!(%error, "the first pages are damaged: trying with fresh ones");
         // The log's copy of these pages would win over the fresh ones.
         let _ = fs::remove_file(beside(scratch, "-wal"));
@@ -190,11 +180,35 @@ fn open_damaged(scratch: &Path, fresh: &Path) -> rusqlite::Result<Connection> {
         if let Err(error) = template::replace_schema_pages(scratch, fresh) {
             tracing::warn!(%error, "could not replace the first pages");
         }
-        open().or_else(|error| {
-            tracing::error!(%error, "nothing can be read from the damaged database");
-            Connection::open_in_memory()
-        })
-    })
+        source = open_copy(scratch);
+    }
+    let Ok(source) = source else {
+        tracing::error!("nothing can be read from the damaged database");
+        report.gaps.push("everything".to_owned());
+        return Connection::open_in_memory();
+    };
+    let tables: Vec<Table> = (TABLES.iter())
+        .filter_map(|table| Table::of(&source, table).ok())
+        .collect();
+    // Closing it moves its log into it.
+    drop(source);
+    match regrow(scratch, &tables) {
+        Ok(lost) => {
+            let gaps = lost.into_iter().map(|table| format!("a page of {table}"));
+            report.gaps.extend(gaps);
+        }
+        Err(error) => tracing::warn!(%error, "could not look for lost pages"),
+    }
+    open_copy(scratch)
+}
+
+fn open_copy(scratch: &Path) -> rusqlite::Result<Connection> {
+    let source = Connection::open(scratch)?;
+    // Lets SQLite read a file that is shorter than it says.
+    source.execute_batch("PRAGMA writable_schema = ON; PRAGMA cell_size_check = ON;")?;
+    source.prepare("SELECT id, title FROM session")?;
+    source.prepare("SELECT id, info FROM message")?;
+    Ok(source)
 }
 
 fn copy_table(

@@ -9,8 +9,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use sessiond_store_sql::{Dialect, MIGRATIONS};
 
-/// SQLite's default, which the store keeps.
-const PAGE: usize = 4096;
+use crate::regrow::PAGE;
+
 /// Kinds of b-tree pages, first byte after the file header on page one.
 const INTERIOR_TABLE: u8 = 5;
 

@@ -230,12 +230,13 @@ async fn flipped_bytes_lose_only_what_they_hit() {
     let dir = filled().await;
     let bytes = fs::read(dir.path().join("sessiond.db")).unwrap();
     let mut seed = 0x9e37_79b9_7f4a_7c15;
-    let (mut sessions, mut messages, rounds) = (0, 0, 40);
+    let rounds = std::env::var("DAMAGE_ROUNDS").map_or(40, |n| n.parse().unwrap());
+    let (mut sessions, mut messages) = (0, 0);
     for round in 0..rounds {
         let copy = copy_of(dir.path());
         let mut damaged = bytes.clone();
-        let at = noise(&mut seed) as usize % (bytes.len() - 256);
-        let run = [1, 16, 256][round % 3];
+        let at = noise(&mut seed) as usize % (bytes.len() - 6_000);
+        let run = [1, 16, 256, 6_000][round % 4];
         for byte in &mut damaged[at..at + run] {
             *byte ^= (noise(&mut seed) | 1) as u8;
         }
@@ -308,6 +309,37 @@ async fn a_lost_first_page_is_replaced() {
         health.incidents[0].contains("no row was lost"),
         "{health:?}"
     );
+}
+
+#[tokio::test]
+async fn lost_inner_pages_lose_no_row() {
+    let dir = filled().await;
+    let path = dir.path().join("sessiond.db");
+    let whole = fs::read(&path).unwrap();
+    for table in ["session", "message", "part", "event"] {
+        let copy = copy_of(dir.path());
+        let root: u32 = Connection::open(&path)
+            .unwrap()
+            .query_row(
+                "SELECT rootpage FROM sqlite_schema WHERE name = ?1",
+                [table],
+                |row| row.get(0),
+            )
+            .unwrap();
+        let root = root as usize;
+        let mut bytes = whole.clone();
+        assert_eq!(bytes[(root - 1) * 4096], 5, "{table} has inner pages");
+        bytes[(root - 1) * 4096..root * 4096].fill(0x5a);
+        fs::write(copy.path().join("sessiond.db"), &bytes).unwrap();
+        let store = open(copy.path());
+        let all = (SESSIONS, SESSIONS * MESSAGES);
+        assert_eq!(read_all(&store).await, all, "{table}");
+        let health = store.health().await.unwrap();
+        assert!(
+            health.incidents[0].contains("no row was lost"),
+            "{health:?}"
+        );
+    }
 }
 
 #[tokio::test]
