@@ -153,7 +153,7 @@ pub async fn a_revision_is_required(bench: &mut Bench) {
         error,
         StoreError::Precondition(Require::Revision(1))
     ));
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(stored.revision, 2);
 }
 
@@ -265,7 +265,7 @@ pub async fn an_older_epoch_is_fenced_off(bench: &mut Bench) {
     bench.store().commit(takeover).await.unwrap();
     let error = bench.store().commit(commit(ours)).await.unwrap_err();
     assert!(matches!(error, StoreError::Fenced { held, .. } if held == ours + 10));
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(stored.revision, 3);
 }
 
@@ -351,7 +351,7 @@ pub async fn every_change_gives_its_event(bench: &mut Bench) {
     let committed = bench.commit(&id, 1_234, changes).await;
     let told: Vec<_> = committed.events.iter().map(|e| e.body.kind()).collect();
     assert_eq!(told, kinds);
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     for (index, event) in committed.events.iter().enumerate() {
         let number = index as u64 + 2;
         assert_eq!(
@@ -389,7 +389,7 @@ pub async fn silent_changes_give_no_event(bench: &mut Bench) {
         .await;
     assert!(committed.events.is_empty());
     assert_eq!(bench.store().last_seq().await.unwrap(), Seq(3));
-    let head = bench.store().session_head(&id).await.unwrap().unwrap();
+    let head = bench.head(&id).await;
     assert_eq!((head.last_seq, head.session.revision), (SessionSeq(3), 1));
     assert_eq!(head.id_floor, IdStamp::from_bits(99));
     assert_eq!(bench.recorder.heard().len(), 3);

@@ -80,7 +80,7 @@ pub async fn commits_keep_the_order_of_their_calls(bench: &mut Bench) {
     }
     numbers.reverse();
     assert_eq!(numbers, (2..=51).map(SessionSeq).collect::<Vec<_>>());
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(stored.title, "title 49");
 }
 
@@ -133,7 +133,7 @@ pub async fn a_read_sees_what_was_acknowledged(bench: &mut Bench) {
             .try_commit(&id, at, touch(bench, &id, at).changes)
             .await
             .unwrap();
-        let head = bench.store().session_head(&id).await.unwrap().unwrap();
+        let head = bench.head(&id).await;
         assert_eq!(
             Some(head.last_seq),
             committed.events.last().map(|e| e.session_seq)

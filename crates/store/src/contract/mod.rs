@@ -23,9 +23,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use sessiond_model::{Change, Commit, Event, Require, SessionId, Timestamp};
+use sessiond_model::{Change, Commit, Event, MessageDoc, Require, Session, SessionId, Timestamp};
 
-use crate::{Committed, Feed, Store, StoreError, StoreResult};
+use crate::{Committed, Feed, SessionHead, Store, StoreError, StoreResult};
 
 /// A kind of store under test, with one place where it keeps its data.
 #[async_trait]
@@ -154,6 +154,22 @@ impl Bench {
         self.commit(&id, 1_000, vec![fixtures::create(session)])
             .await;
         id
+    }
+
+    /// A session that must be there.
+    pub async fn read(&self, session: &SessionId) -> Session {
+        self.store.session(session).await.unwrap().unwrap()
+    }
+
+    /// The head of a session that must be there.
+    pub async fn head(&self, session: &SessionId) -> SessionHead {
+        self.store.session_head(session).await.unwrap().unwrap()
+    }
+
+    /// A message that must be there.
+    pub async fn message(&self, session: &SessionId, name: &str) -> MessageDoc {
+        let found = self.store.message(session, &fixtures::mid(name)).await;
+        found.unwrap().unwrap()
     }
 
     /// Checks that a commit is refused and that it left nothing: no event, no number used.

@@ -251,7 +251,7 @@ pub async fn usage_is_booked_in_order(bench: &mut Bench) {
             .await;
     }
     assert_eq!(bench.store().usage(&id).await.unwrap(), lines);
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(stored.cost, 0.0, "totals come from step-finish parts");
 }
 

@@ -130,7 +130,7 @@ pub async fn a_patch_raises_the_revision_and_answers_the_session(bench: &mut Ben
     bench
         .commit(&id, 2_100, vec![touch.clone(), touch, message.clone()])
         .await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.revision, stored.updated_at), (4, Timestamp(2_100)));
     let committed = bench.commit(&id, 2_200, vec![message]).await;
     assert_eq!(committed.session.unwrap().revision, 4);
@@ -150,7 +150,7 @@ pub async fn a_derived_title_gives_way(bench: &mut Bench) {
     bench
         .commit(&id, 1_200, vec![derive("Session a", "Too late")])
         .await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(stored.title, "Derived");
 }
 
@@ -164,11 +164,11 @@ pub async fn status_is_kept_with_its_time(bench: &mut Bench) {
         let changes = vec![Change::SetStatus(status.clone())];
         let committed = bench.commit(&id, at, changes).await;
         assert!(matches!(&committed.events[0].body, EventBody::StatusChanged(s) if *s == status));
-        let stored = bench.store().session(&id).await.unwrap().unwrap();
+        let stored = bench.read(&id).await;
         assert_eq!(stored.status, status);
         assert_eq!(committed.session.as_deref(), Some(&stored));
     }
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.revision, stored.status.kind), (4, StatusKind::Idle));
 }
 
@@ -187,7 +187,7 @@ pub async fn trash_hides_and_restore_brings_back(bench: &mut Bench) {
             .sessions
             .is_empty()
     );
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(
         (stored.deleted_at, stored.revision),
         (Some(Timestamp(2_000)), 2)
@@ -200,7 +200,7 @@ pub async fn trash_hides_and_restore_brings_back(bench: &mut Bench) {
         bench.store().sessions(&all).await.unwrap().sessions.len(),
         1
     );
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.deleted_at, stored.revision), (None, 3));
 }
 
@@ -208,7 +208,7 @@ pub async fn trash_keeps_its_first_time(bench: &mut Bench) {
     let id = bench.session("a").await;
     bench.commit(&id, 2_000, vec![Change::TrashSession]).await;
     bench.commit(&id, 3_000, vec![Change::TrashSession]).await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(stored.deleted_at, Some(Timestamp(2_000)));
 }
 
@@ -218,13 +218,13 @@ pub async fn totals_follow_step_finish_parts(bench: &mut Bench) {
     let message = Change::PutMessage(fx::user(&id, "m", 1_100));
     let text = Change::PutPart(fx::text(&id, "m", "t", "text does not count"));
     bench.commit(&id, 1_100, vec![message, text]).await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.cost, stored.revision), (0.0, 1));
 
     let committed = bench
         .commit(&id, 1_200, vec![step("s1", 0.5, 3), step("s2", 0.25, 2)])
         .await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!(
         (stored.cost, stored.tokens, stored.revision),
         (0.75, fx::tokens(5), 2)
@@ -235,25 +235,25 @@ pub async fn totals_follow_step_finish_parts(bench: &mut Bench) {
     bench.commit(&id, 1_300, vec![step("s1", 1.0, 4)]).await;
     let checkpoint = Change::CheckpointPart(fx::step(&id, "m", "s2", 0.5, 3));
     bench.commit(&id, 1_400, vec![checkpoint]).await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.cost, stored.tokens), (1.5, fx::tokens(7)));
     let remove = Change::RemovePart {
         message_id: fx::mid("m"),
         part_id: fx::pid("s1"),
     };
     bench.commit(&id, 1_500, vec![remove]).await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.cost, stored.tokens), (0.5, fx::tokens(3)));
     bench
         .commit(&id, 1_600, vec![Change::RemoveMessage(fx::mid("m"))])
         .await;
-    let stored = bench.store().session(&id).await.unwrap().unwrap();
+    let stored = bench.read(&id).await;
     assert_eq!((stored.cost, stored.tokens), (0.0, fx::tokens(0)));
 }
 
 pub async fn the_head_holds_what_a_writer_needs(bench: &mut Bench) {
     let id = bench.session("a").await;
-    let head = bench.store().session_head(&id).await.unwrap().unwrap();
+    let head = bench.head(&id).await;
     assert_eq!(
         (head.last_seq, head.id_floor),
         (SessionSeq(1), IdStamp::default())
@@ -272,7 +272,7 @@ pub async fn the_head_holds_what_a_writer_needs(bench: &mut Bench) {
             vec![Change::PutMessage(fx::user(&id, "early", 4_000))],
         )
         .await;
-    let head = bench.store().session_head(&id).await.unwrap().unwrap();
+    let head = bench.head(&id).await;
     assert_eq!(head.last_seq, SessionSeq(3));
     assert_eq!(head.id_floor, IdStamp::from_bits(0x0123_4567_89ab));
     assert_eq!(head.last_message_at, Timestamp(5_000));

@@ -205,12 +205,7 @@ pub async fn parts_are_listed_by_id(bench: &mut Bench) {
         let part = fx::text(&id, "m", name, name);
         bench.commit(&id, 2_000, vec![Change::PutPart(part)]).await;
     }
-    let doc = bench
-        .store()
-        .message(&id, &mid("m"))
-        .await
-        .unwrap()
-        .unwrap();
+    let doc = bench.message(&id, "m").await;
     let ids: Vec<_> = doc.parts.iter().map(|p| p.id.as_str()).collect();
     assert_eq!(ids, ["prt_B", "prt_a", "prt_ab", "prt_b", "prt_c"]);
 }
@@ -264,12 +259,7 @@ pub async fn a_removed_part_is_gone(bench: &mut Bench) {
     };
     // A part of another message stays.
     bench.commit(&id, 3_000, vec![remove("n", "m")]).await;
-    let doc = bench
-        .store()
-        .message(&id, &mid("m"))
-        .await
-        .unwrap()
-        .unwrap();
+    let doc = bench.message(&id, "m").await;
     assert_eq!(doc.parts.len(), 1);
     let committed = bench.commit(&id, 3_000, vec![remove("m", "m")]).await;
     assert!(matches!(
@@ -277,12 +267,7 @@ pub async fn a_removed_part_is_gone(bench: &mut Bench) {
         EventBody::PartRemoved { message_id, part_id }
             if *message_id == mid("m") && *part_id == pid("m")
     ));
-    let doc = bench
-        .store()
-        .message(&id, &mid("m"))
-        .await
-        .unwrap()
-        .unwrap();
+    let doc = bench.message(&id, "m").await;
     assert!(doc.parts.is_empty());
 }
 
@@ -301,29 +286,19 @@ pub async fn removal_of_nothing_is_told_all_the_same(bench: &mut Bench) {
         let committed = bench.commit(&a, 3_000, changes).await;
         assert_eq!(committed.events.len(), 2);
     }
-    let doc = bench.store().message(&b, &mid("m")).await.unwrap().unwrap();
+    let doc = bench.message(&b, "m").await;
     assert_eq!(doc.parts.len(), 1, "another session's message stays");
 }
 
 pub async fn positions_are_never_given_twice(bench: &mut Bench) {
     let id = bench.session("a").await;
     put(bench, &id, &["m", "n"]).await;
-    let doc = bench
-        .store()
-        .message(&id, &mid("n"))
-        .await
-        .unwrap()
-        .unwrap();
+    let doc = bench.message(&id, "n").await;
     bench
         .commit(&id, 3_000, vec![Change::RemoveMessage(mid("n"))])
         .await;
     put(bench, &id, &["o"]).await;
-    let next = bench
-        .store()
-        .message(&id, &mid("o"))
-        .await
-        .unwrap()
-        .unwrap();
+    let next = bench.message(&id, "o").await;
     assert!(next.position > doc.position, "cursors stay good");
 }
 
@@ -342,12 +317,7 @@ pub async fn checkpoints_are_kept_without_events(bench: &mut Bench) {
             .commit(&id, 2_100, vec![Change::CheckpointPart(part.clone())])
             .await;
         assert!(committed.events.is_empty());
-        let doc = bench
-            .store()
-            .message(&id, &mid("m"))
-            .await
-            .unwrap()
-            .unwrap();
+        let doc = bench.message(&id, "m").await;
         assert_eq!(doc.typed_parts(), [part]);
     }
 }
@@ -375,12 +345,7 @@ pub async fn large_bodies_come_back(bench: &mut Bench) {
             Change::PutPart(big.clone()),
         ] {
             bench.commit(&id, 2_100, vec![change]).await;
-            let doc = bench
-                .store()
-                .message(&id, &mid("m"))
-                .await
-                .unwrap()
-                .unwrap();
+            let doc = bench.message(&id, "m").await;
             assert_eq!(doc.typed_parts(), [big.clone()]);
             let page = bench.store().messages(&id, &all()).await.unwrap();
             assert_eq!(page.messages, [doc]);
@@ -390,12 +355,7 @@ pub async fn large_bodies_come_back(bench: &mut Bench) {
     bench
         .commit(&id, 2_200, vec![Change::PutPart(small.clone())])
         .await;
-    let doc = bench
-        .store()
-        .message(&id, &mid("m"))
-        .await
-        .unwrap()
-        .unwrap();
+    let doc = bench.message(&id, "m").await;
     assert_eq!(doc.typed_parts(), [small]);
 }
 
@@ -417,7 +377,7 @@ pub async fn equal_large_bodies_are_independent(bench: &mut Bench) {
     bench
         .commit(&b, 2_300, vec![Change::RemoveMessage(mid("n"))])
         .await;
-    let doc = bench.store().message(&a, &mid("m")).await.unwrap().unwrap();
+    let doc = bench.message(&a, "m").await;
     assert_eq!(doc.typed_parts()[0].body, PartBody::text("small"));
     assert_eq!(doc.typed_parts()[1].body, PartBody::text(big.clone()));
     let remove = Change::RemovePart {
@@ -433,7 +393,7 @@ pub async fn equal_large_bodies_are_independent(bench: &mut Bench) {
             vec![Change::PutPart(fx::text(&a, "m", "m3", &big))],
         )
         .await;
-    let doc = bench.store().message(&a, &mid("m")).await.unwrap().unwrap();
+    let doc = bench.message(&a, "m").await;
     assert_eq!(doc.typed_parts()[1].body, PartBody::text(big));
 }
 
@@ -462,14 +422,9 @@ pub async fn any_text_comes_back(bench: &mut Bench) {
         bench
             .commit(&id, 2_000, vec![title, Change::PutPart(part.clone())])
             .await;
-        let doc = bench
-            .store()
-            .message(&id, &mid("m"))
-            .await
-            .unwrap()
-            .unwrap();
+        let doc = bench.message(&id, "m").await;
         assert_eq!(doc.typed_parts(), [part]);
-        let stored = bench.store().session(&id).await.unwrap().unwrap();
+        let stored = bench.read(&id).await;
         assert_eq!(stored.title, text);
     }
 }
@@ -477,7 +432,7 @@ pub async fn any_text_comes_back(bench: &mut Bench) {
 pub async fn ids_seen_raise_the_floor(bench: &mut Bench) {
     let id = bench.session("a").await;
     let floor = async |bench: &Bench| {
-        let head = bench.store().session_head(&id).await.unwrap().unwrap();
+        let head = bench.head(&id).await;
         head.id_floor.bits()
     };
     let message_id = |hex: &str| MessageId::parse(&format!("msg_{hex}AAAAAAAAAAAAAA")).unwrap();
