@@ -25,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) row_seq: i64,
     pub(crate) status_seq: i64,
     pub(crate) session: Session,
+    /// A column could not be read; it is left empty.
+    pub(crate) damaged: bool,
 }
 
 impl Head {
@@ -41,12 +43,13 @@ impl Head {
             row_seq: 0,
             status_seq: 0,
             session,
+            damaged: false,
         }
     }
 
     /// Reads a row of `SESSION_HEAD`.
     pub(crate) fn read(mut row: Row) -> Self {
-        Self {
+        let mut head = Self {
             clock: row.unsigned(),
             sid: row.int(),
             epoch: row.unsigned(),
@@ -56,8 +59,11 @@ impl Head {
             last_message_at: Timestamp(row.int()),
             row_seq: row.int(),
             status_seq: row.int(),
-            session: session(row),
-        }
+            session: session(&mut row),
+            damaged: false,
+        };
+        head.damaged = row.is_bad();
+        head
     }
 }
 
@@ -73,7 +79,7 @@ impl From<Head> for SessionHead {
 }
 
 /// Reads the session columns. What can't be read is left empty and the session is degraded.
-pub(crate) fn session(mut row: Row) -> Session {
+pub(crate) fn session(row: &mut Row) -> Session {
     let mut session = Session {
         id: SessionId::trusted(&row.text()),
         slug: row.text(),
@@ -95,7 +101,7 @@ pub(crate) fn session(mut row: Row) -> Session {
         updated_at: Timestamp(row.int()),
         archived_at: row.opt_int().map(Timestamp),
         deleted_at: row.opt_int().map(Timestamp),
-        status: status(&mut row),
+        status: status(row),
         cost: row.real(),
         tokens: row.json().unwrap_or_default(),
         health: match row.text().as_str() {

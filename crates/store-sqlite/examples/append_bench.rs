@@ -171,7 +171,7 @@ fn bare(dir: &Path, length: Duration) -> f64 {
             "INSERT INTO session (id, slug, project_id, directory, title, version, created_at, \
              updated_at, status, status_since, cost, tokens, health, revision, epoch, last_seq, \
              last_position, id_floor, last_message_at, row_seq, status_seq) VALUES \
-             (?1, 'a', 'global', '/work/dir', 't', '1', 1, 1, 'idle', 1, 0.0, '{}', 'ok', 1, 1, 1, \
+             (?1, 'a', 'global', '/srv/dir', 't', '1', 1, 1, 'idle', 1, 0.0, '{}', 'ok', 1, 1, 1, \
              1, 1, 1, 1, 1)",
             [format!("ses_{n}")],
         )

@@ -42,7 +42,7 @@ async fn fill(store: &SqliteStore, sessions: usize) -> Vec<SessionId> {
         for n in made.len()..sessions.min(made.len() + 1_000) {
             let mut session = fx::session("x");
             session.id = SessionId::mint(&ids, &mut IdStamp::default());
-            session.directory = format!("/work/dir{}", n % 10);
+            session.directory = format!("/srv/dir{}", n % 10);
             session.project_id = ProjectId::new(if n % 2 == 0 { "even" } else { "odd" });
             session.updated_at = Timestamp(n as i64);
             let id = session.id.clone();
@@ -86,7 +86,7 @@ async fn main() {
             (
                 "list 100 of directory",
                 SessionQuery {
-                    directory: Some("/work/dir3".into()),
+                    directory: Some("/srv/dir3".into()),
                     ..SessionQuery::default()
                 },
             ),

@@ -1,6 +1,7 @@
 //! The writer: one thread that owns the only connection that writes. Commits that wait
 //! together become durable together, each with a savepoint of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -194,8 +195,13 @@ impl Writer {
         let (commits, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let results = self.transact(&commits);
         for committed in results.iter().flatten() {
-            if !committed.events.is_empty() {
-                self.options.feed.publish(&committed.events);
+            if committed.events.is_empty() {
+                continue;
+            }
+            // A fault of whoever listens must not end the writer; the events are in the log.
+            let feed = AssertUnwindSafe(|| self.options.feed.publish(&committed.events));
+            if std::panic::catch_unwind(feed).is_err() {
+                tracing::error!("a listener of the store panicked");
             }
         }
         failpoint::hit(failpoint::BEFORE_REPLY);

@@ -208,6 +208,22 @@ async fn bad_columns_do_not_hide_a_session() {
     }
 }
 
+#[tokio::test]
+async fn a_bad_column_is_told_when_its_session_goes_on() {
+    let dir = filled().await;
+    edit(
+        dir.path(),
+        "UPDATE session SET metadata = '{' WHERE id = 'ses_s3'",
+    );
+    let store = open(dir.path());
+    let id = fx::sid("s3");
+    let touch = Change::UpdateSession(SessionPatch::touch());
+    commit(&store, &id, vec![touch]).await;
+    let health = store.health().await.unwrap();
+    assert!(health.incidents[0].contains("ses_s3"), "{health:?}");
+    wait_for_degraded(&store, &id).await;
+}
+
 fn copy_of(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(dir).unwrap() {

@@ -257,3 +257,25 @@ async fn messages_take_little_more_than_their_json() {
     println!("bytes on disk / JSON of the messages = {ratio:.3}");
     assert!(ratio <= 1.5, "{ratio}");
 }
+
+/// A listener with a fault.
+#[derive(Debug)]
+struct Faulty;
+
+impl sessiond_store::Feed for Faulty {
+    fn publish(&self, _: &Arc<[Arc<sessiond_model::Event>]>) {
+        panic!("a fault of the listener");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_does_not_end_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&options(dir.path(), Arc::new(Faulty))).unwrap();
+    let id = fx::sid("a");
+    let create = vec![fx::create(fx::session("a"))];
+    commit(&store, &id, create).await.unwrap();
+    let touch = vec![Change::UpdateSession(SessionPatch::touch())];
+    commit(&store, &id, touch).await.unwrap();
+    assert_eq!(store.last_seq().await.unwrap().0, 2);
+}

@@ -29,7 +29,7 @@ use tokio::runtime::Runtime;
 
 const SESSIONS: [&str; 4] = ["a", "b", "c", "d"];
 const NAMES: [&str; 5] = ["1", "2", "3", "4", "5"];
-const DIRECTORIES: [&str; 2] = ["/work/x", "/work/y"];
+const DIRECTORIES: [&str; 2] = ["/srv/x", "/srv/y"];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -483,7 +483,7 @@ fn session_queries(probe: &Probe) -> Vec<SessionQuery> {
             ..q()
         },
         SessionQuery {
-            path_prefix: Some("work".into()),
+            path_prefix: Some("srv".into()),
             ..q()
         },
         SessionQuery {

@@ -104,6 +104,9 @@ impl<'a, T: Tx> Work<'a, T> {
         let stored = stored.map(Head::read);
         if let Some(head) = &stored {
             rules::check_fence(head.epoch, commit.fence)?;
+            if head.damaged {
+                tx.damaged(&commit.session_id, "the row");
+            }
         }
         let creation = match commit.changes.first() {
             Some(Change::CreateSession { session, .. }) => Some(session),

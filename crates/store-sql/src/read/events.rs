@@ -163,7 +163,7 @@ impl Draft {
             Some(known) => known.clone(),
             None => {
                 let row = first(tx, sql::SESSION_BY_SID, &[self.sid.into()]).await?;
-                let session = row.map(|row| Arc::new(row::session(row)));
+                let session = row.map(|mut row| Arc::new(row::session(&mut row)));
                 sessions.insert(self.sid, session.clone());
                 session
             }

@@ -80,7 +80,9 @@ impl Op for Sessions<'_> {
         let rows = tx.query(sql, &args).await?;
         let wanted = query.limit.map_or(usize::MAX, |l| l as usize);
         let more = rows.len() > wanted;
-        let sessions: Vec<_> = rows.into_iter().take(wanted).map(row::session).collect();
+        let sessions: Vec<_> = (rows.into_iter().take(wanted))
+            .map(|mut row| row::session(&mut row))
+            .collect();
         Ok(SessionPage {
             next: sessions.last().filter(|_| more).map(|s| SessionCursor {
                 updated_at: s.updated_at,

@@ -93,7 +93,7 @@ impl Op for SessionById<'_> {
 
     async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Option<Session>> {
         let row = first(tx, sql::SESSION_BY_ID, &[self.0.as_str().into()]).await?;
-        Ok(row.map(row::session))
+        Ok(row.map(|mut row| row::session(&mut row)))
     }
 }
 

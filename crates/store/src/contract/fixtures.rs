@@ -41,8 +41,8 @@ pub fn session(name: &str) -> Session {
         id: sid(name),
         slug: "quiet-river".into(),
         project_id: ProjectId::global(),
-        directory: "/work/dir".into(),
-        path: Some("work/dir".into()),
+        directory: "/srv/dir".into(),
+        path: Some("srv/dir".into()),
         parent_id: None,
         fork: None,
         title: format!("Session {name}"),
@@ -178,8 +178,8 @@ pub fn assistant(session: &SessionId, name: &str, parent: &str, created: i64) ->
             mode: "build".into(),
             agent: "build".into(),
             path: MessagePath {
-                cwd: "/work/dir".into(),
-                root: "/work".into(),
+                cwd: "/srv/dir".into(),
+                root: "/srv".into(),
             },
             summary: None,
             cost: 0.5,
@@ -362,10 +362,10 @@ pub fn profile(name: &str) -> AgentProfile {
 pub fn project(id: &str) -> Project {
     Project {
         id: ProjectId::new(id),
-        worktree: "/work".into(),
+        worktree: "/srv".into(),
         vcs: Some("git".into()),
         name: None,
-        sandboxes: vec!["/work/other".into()],
+        sandboxes: vec!["/srv/other".into()],
         created_at: Timestamp(500),
         updated_at: Timestamp(600),
     }

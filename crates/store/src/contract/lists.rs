@@ -76,7 +76,7 @@ pub async fn session_pages_join_without_gaps(bench: &mut Bench) {
 pub async fn session_filters_hold(bench: &mut Bench) {
     make(bench, "plain", |_| {}).await;
     make(bench, "project", |s| s.project_id = ProjectId::new("p")).await;
-    make(bench, "directory", |s| s.directory = "/work/dir/sub".into()).await;
+    make(bench, "directory", |s| s.directory = "/srv/dir/sub".into()).await;
     make(bench, "child", |s| s.parent_id = Some(sid("plain"))).await;
     make(bench, "new", |s| s.updated_at = Timestamp(2_000)).await;
     make(bench, "archived", |s| s.archived_at = Some(Timestamp(0))).await;
@@ -103,14 +103,14 @@ pub async fn session_filters_hold(bench: &mut Bench) {
         ),
         (
             SessionQuery {
-                directory: Some("/work/dir/sub".into()),
+                directory: Some("/srv/dir/sub".into()),
                 ..q()
             },
             vec!["directory"],
         ),
         (
             SessionQuery {
-                directory: Some("/work".into()),
+                directory: Some("/srv".into()),
                 ..q()
             },
             vec![],
