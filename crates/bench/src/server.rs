@@ -15,6 +15,8 @@ use crate::setup::{Programs, path_without_agents};
 const TOKEN: &str = "bench-0123456789abcdef0123456789abcdef";
 const AUTH: &str = "authorization: Bearer bench-0123456789abcdef0123456789abcdef\r\n";
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a request may wait before another one is tried while a server starts.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
 /// A model that is never asked; without one OpenCode refuses messages.
 const OPENCODE_CONFIG: &str = r#"{"autoupdate":false,"share":"disabled","model":"bench/none","small_model":"bench/none",
@@ -105,7 +107,7 @@ impl Server {
             pid: child.id().unwrap_or_default(),
             child,
         };
-        while server.endpoint.ask("GET", path, None).await.is_err() {
+        while !answers(&server.endpoint, path).await {
             let ended = server.child.try_wait().is_ok_and(|status| status.is_some());
             if ended || start.elapsed() > PATIENCE {
                 let seconds = start.elapsed().as_secs();
@@ -258,6 +260,12 @@ fn command(who: Who, programs: &Programs, home: &Path, addr: SocketAddr) -> Resu
         }
     }
     Ok(command)
+}
+
+async fn answers(endpoint: &Endpoint, path: &str) -> bool {
+    // A request that reaches OpenCode early in its start is never answered.
+    let answer = tokio::time::timeout(FIRST_ANSWER, endpoint.ask("GET", path, None)).await;
+    answer.is_ok_and(|answer| answer.is_ok())
 }
 
 fn free_address() -> Result<SocketAddr> {
