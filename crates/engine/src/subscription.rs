@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use sessiond_model::{
-    Event, EventBody, PartBody, PartId, Seq, SessionSeq, Status, StatusKind, Timestamp,
+    Event, EventBody, Part, PartBody, PartId, Seq, SessionSeq, Status, StatusKind, Timestamp,
 };
 use sessiond_store::{AskQuery, EventQuery, MessageQuery, Scope, SessionQuery, Store, StoreResult};
 use tokio::sync::broadcast;
@@ -77,7 +77,8 @@ pub struct Subscription {
     pending: bool,
     changed_since: Option<Timestamp>,
     queue: VecDeque<Frame>,
-    /// Content already told of open parts, by length: live deltas below it are skipped.
+    /// The open parts that this reader knows, and how much of their text: a live delta is for
+    /// it only when it continues that. What it skips comes with the part's next update.
     told: HashMap<PartId, u64>,
 }
 
@@ -172,6 +173,9 @@ impl Subscription {
             })
             .await?;
         self.cursor = self.cursor.max(page.next);
+        for event in &page.events {
+            self.note(&event.body);
+        }
         self.queue.extend(
             page.events
                 .into_iter()
@@ -187,13 +191,17 @@ impl Subscription {
     /// is pending.
     async fn state(&mut self) -> StoreResult<()> {
         self.phase = Phase::Live;
-        self.told.clear();
         if let Some(since) = self.changed_since {
             self.recent(since).await?;
         }
-        if !self.pending {
-            return Ok(());
+        if self.pending {
+            self.going_on().await?;
         }
+        Ok(())
+    }
+
+    /// Busy sessions, open parts, pending permissions and questions.
+    async fn going_on(&mut self) -> StoreResult<()> {
         let mut query = SessionQuery {
             status: Some(vec![StatusKind::Busy]),
             ..SessionQuery::default()
@@ -216,6 +224,11 @@ impl Subscription {
         }
         for open in self.hub.open_parts() {
             if !self.in_scope(&open.directory, &open.part.session_id) {
+                continue;
+            }
+            if self.has_closed(&open.part).await? {
+                // Its end is in the log and comes from there, or has come; the live content
+                // of an open part would open it again.
                 continue;
             }
             if let Some(text) = text_of(&open.part.body) {
@@ -242,6 +255,17 @@ impl Subscription {
             }
         }
         Ok(())
+    }
+
+    /// Whether a part that is open in the hub has ended in the store. The hub hears of the
+    /// end a moment after the log has it, and the replay may fall into that moment.
+    async fn has_closed(&self, part: &Part) -> StoreResult<bool> {
+        let doc = self
+            .store
+            .message(&part.session_id, &part.message_id)
+            .await?;
+        let stored = doc.into_iter().flat_map(|d| d.typed_parts());
+        Ok(!stored.filter(|p| p.id == part.id).any(|p| p.body.is_open()))
     }
 
     /// Everything of the sessions that changed since then, as idempotent updates.
@@ -296,6 +320,7 @@ impl Subscription {
     }
 
     fn push_state(&mut self, session: &sessiond_model::Session, body: EventBody) {
+        self.note(&body);
         self.queue.push_back(Frame::State(Arc::new(Event {
             seq: self.cursor,
             session_id: session.id.clone(),
@@ -326,16 +351,24 @@ impl Subscription {
             return Ok(None);
         }
         match item.signal() {
-            Signal::Delta(d) => {
-                if let Some(known) = self.told.get_mut(&d.part_id) {
-                    if d.offset < *known {
-                        return Ok(None);
-                    }
-                    *known = d.offset + d.delta.len() as u64;
+            Signal::Delta(d) => match self.told.get_mut(&d.part_id) {
+                Some(known) if *known == d.offset => {
+                    *known += d.delta.len() as u64;
+                    Ok(Some(Frame::Live(item)))
                 }
+                _ => Ok(None),
+            },
+            // Behind what was told, but its position must not be missing.
+            Signal::Event(e) if self.is_behind(&e.body) => {
+                Ok(Some(Frame::Replayed(Arc::new(Event {
+                    body: EventBody::Superseded(e.body.kind()),
+                    ..Event::clone(e)
+                }))))
+            }
+            Signal::Event(e) => {
+                self.note(&e.body);
                 Ok(Some(Frame::Live(item)))
             }
-            Signal::Event(e) => Ok((!self.is_behind(&e.body)).then_some(Frame::Live(item))),
             Signal::Large(e) => {
                 let page = self
                     .store
@@ -346,28 +379,41 @@ impl Subscription {
                         limit: 1,
                     })
                     .await?;
-                Ok(page
-                    .events
-                    .into_iter()
-                    .next()
-                    .map(|e| Frame::Replayed(Arc::new(e))))
+                Ok(page.events.into_iter().next().map(|e| {
+                    self.note(&e.body);
+                    Frame::Replayed(Arc::new(e))
+                }))
             }
         }
     }
 
     /// Whether an event shows an open part with less content than this reader was told.
-    fn is_behind(&mut self, body: &EventBody) -> bool {
+    fn is_behind(&self, body: &EventBody) -> bool {
         let EventBody::PartUpdated(part) = body else {
             return false;
         };
-        let Some(known) = self.told.get(&part.id) else {
-            return false;
-        };
-        if !part.body.is_open() {
-            self.told.remove(&part.id);
-            return false;
+        part.body.is_open()
+            && self.told.get(&part.id).is_some_and(|known| {
+                text_of(&part.body).is_some_and(|text| (text.len() as u64) < *known)
+            })
+    }
+
+    /// Remembers what this reader now has of a part.
+    fn note(&mut self, body: &EventBody) {
+        match body {
+            EventBody::PartUpdated(part) => match text_of(&part.body) {
+                Some(text) if part.body.is_open() => {
+                    self.told.insert(part.id.clone(), text.len() as u64);
+                }
+                _ => {
+                    self.told.remove(&part.id);
+                }
+            },
+            EventBody::PartRemoved { part_id, .. } => {
+                self.told.remove(part_id);
+            }
+            _ => {}
         }
-        text_of(&part.body).is_some_and(|t| (t.len() as u64) < *known)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a client makes of a stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
@@ -41,7 +41,12 @@ pub(super) struct Fold {
     surface: Surface,
     sessions: BTreeMap<String, Value>,
     messages: BTreeMap<String, BTreeMap<String, Message>>,
+    /// What came last, to be shown when something is wrong.
+    recent: VecDeque<String>,
 }
+
+/// Messages of the stream that are remembered for that.
+const RECENT: usize = 20_000;
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value
@@ -56,7 +61,25 @@ impl Fold {
             surface,
             sessions: BTreeMap::new(),
             messages: BTreeMap::new(),
+            recent: VecDeque::new(),
         }
+    }
+
+    /// Notes a new connection, for [`Fold::about`].
+    pub(super) fn connected(&mut self, last_id: Option<&str>) {
+        self.recent
+            .push_back(format!("-- connected after {last_id:?}"));
+    }
+
+    /// The last messages of the stream that name this id.
+    fn about(&self, id: &str) -> String {
+        let lines = self
+            .recent
+            .iter()
+            .filter(|l| l.contains(id) || l.starts_with("--"));
+        let lines: Vec<&str> = lines.map(String::as_str).collect();
+        let first = lines.iter().position(|l| l.contains(id)).unwrap_or(0);
+        lines[first.saturating_sub(1)..].join("\n")
     }
 
     /// Whether a session of that title was seen.
@@ -66,6 +89,10 @@ impl Fold {
 
     /// Takes one message of the stream.
     pub(super) fn take(&mut self, event: &Value) -> Result<(), String> {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event.to_string());
         match self.surface {
             Surface::Core => self.take_core(event),
             Surface::Opencode => self.take_opencode(event),
@@ -92,17 +119,21 @@ impl Fold {
     ) -> Result<(), String> {
         let [session, message, part] = at;
         let Some(value) = self.message(session, message).parts.get_mut(part) else {
-            return Err(format!("a delta for {part}, which is unknown"));
+            return Err(format!(
+                "a delta for {part}, which is unknown\n{}",
+                self.about(part)
+            ));
         };
         let so_far = value[field].as_str().unwrap_or_default();
         let length = u64::try_from(so_far.len()).unwrap_or(u64::MAX);
-        if offset.is_some_and(|o| o != length) {
-            return Err(format!(
-                "a delta for {part} at {offset:?}, its text has {length} bytes"
-            ));
+        if offset.is_none_or(|o| o == length) {
+            value[field] = Value::String(format!("{so_far}{delta}"));
+            return Ok(());
         }
-        value[field] = Value::String(format!("{so_far}{delta}"));
-        Ok(())
+        let about = self.about(part);
+        Err(format!(
+            "a delta for {part} at {offset:?}, its text has {length} bytes\n{about}"
+        ))
     }
 
     fn take_core(&mut self, event: &Value) -> Result<(), String> {
@@ -241,7 +272,8 @@ impl Fold {
             let parts: Vec<&Value> = parts.iter().collect();
             if told != parts {
                 return Err(format!(
-                    "the parts of {message_id} are\n{parts:?}, the stream said\n{told:?}"
+                    "the parts of {message_id} are\n{parts:?}, the stream said\n{told:?}\n{}",
+                    self.about(&message_id)
                 ));
             }
         }

@@ -106,8 +106,9 @@ impl Subscriber {
             return Err(format!("the stream was refused: {}", response.status()));
         }
         self.connections += 1;
+        self.fold.connected(self.last_id.as_deref());
         let mut left = if cut {
-            self.rng.random_range(100..60_000)
+            self.rng.random_range(100..200_000)
         } else {
             usize::MAX
         };
