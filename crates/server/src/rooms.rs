@@ -50,7 +50,7 @@ impl Rooms {
     /// Opens the store, which tells others that it is served at `url`, and starts the engine.
     pub(crate) async fn open(
         config: &Config,
-        url: Option<&str>,
+        url: &str,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let hub = Arc::new(Hub::new());
@@ -59,7 +59,7 @@ impl Rooms {
             metrics: metrics.clone(),
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = open_store(config, url, feed, clock.clone()).await?;
+        let store = open_store(config, Some(url), feed, clock.clone()).await?;
         let ids = Arc::new(HybridIds::new(clock.clone()));
         let engine = Engine::start(
             store.clone(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sessiond_engine::Engine;
-use sessiond_store::StoreError;
+use sessiond_model::SystemClock;
+use sessiond_store::{NoFeed, StoreError};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::front::{Front, Metrics};
 use crate::net;
-use crate::rooms::{RoomVitals, Rooms};
+use crate::rooms::{RoomVitals, Rooms, open_store};
 use crate::{Config, StartError, Token};
 
 /// From the request to stop to the end of the process.
@@ -73,14 +74,14 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let listener = match TcpListener::bind(config.listen).await {
             Ok(listener) => listener,
-            Err(e) => return Err(cannot_listen(&config, &metrics, e).await),
+            Err(e) => return Err(cannot_listen(&config, e).await),
         };
         let addr = listener.local_addr().map_err(|source| StartError::Listen {
             listen: config.listen,
             source,
         })?;
         let url = local_url(addr);
-        let rooms = Rooms::open(&config, Some(&url), &metrics).await?;
+        let rooms = Rooms::open(&config, &url, &metrics).await?;
         let (token, first_start) = token(&config)?;
         let stop = Stop::default();
         let vitals = RoomVitals {
@@ -194,18 +195,20 @@ fn create_private(dir: &Path) -> io::Result<()> {
 }
 
 /// When the address is taken by another sessiond on the same data, that is the better news.
-async fn cannot_listen(config: &Config, metrics: &Arc<Metrics>, source: io::Error) -> StartError {
+async fn cannot_listen(config: &Config, source: io::Error) -> StartError {
     let listen = config.listen;
     if source.kind() != io::ErrorKind::AddrInUse {
         return StartError::Listen { listen, source };
     }
-    match Rooms::open(config, None, metrics).await {
-        Err(
-            e @ StartError::Store {
-                source: StoreError::Locked { .. },
-            },
-        ) => e,
-        _ => StartError::AddressInUse { listen },
+    match open_store(config, None, Arc::new(NoFeed), Arc::new(SystemClock)).await {
+        Err(e @ StoreError::Locked { .. }) => e.into(),
+        Err(_) => StartError::AddressInUse { listen },
+        Ok(store) => {
+            if let Err(error) = store.close().await {
+                tracing::debug!(%error, "the store did not close cleanly");
+            }
+            StartError::AddressInUse { listen }
+        }
     }
 }
 
