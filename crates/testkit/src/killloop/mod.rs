@@ -201,13 +201,7 @@ impl Loop {
         watcher.await.map_err(|e| e.to_string())?
     }
 
-    fn clients(
-        &mut self,
-        server: &Daemon,
-    ) -> (
-        JoinSet<Result<(), String>>,
-        tokio::task::JoinHandle<Result<verify::Seen, String>>,
-    ) {
+    fn clients(&mut self, server: &Daemon) -> (Clients, Watcher) {
         let watcher = tokio::spawn(clients::watch(server.client()));
         let mut set = JoinSet::new();
         for number in 0..self.options.clients {
@@ -223,8 +217,11 @@ impl Loop {
     }
 }
 
+type Clients = JoinSet<Result<(), String>>;
+type Watcher = tokio::task::JoinHandle<Result<verify::Seen, String>>;
+
 /// Waits for the clients, who stop when the server is gone.
-async fn collect(clients: &mut JoinSet<Result<(), String>>) -> Result<(), String> {
+async fn collect(clients: &mut Clients) -> Result<(), String> {
     while let Some(end) = clients.join_next().await {
         end.map_err(|e| e.to_string())??;
     }
