@@ -102,12 +102,14 @@ for (const agent of Object.keys(recipes).filter((name) => !only || only.includes
       assert.match(text(stopped), /tick-1 /)
 
       const marker = file("slow-done.txt")
-      const running = permitting(session, "once", prompt(session, `please @@SLOWBASH:${marker}`))
+      const running = prompt(session, `please @@SLOWBASH:${marker}`)
+      const asked = await server.permission(session.id)
+      assert.equal(await server.oc("POST", `/permission/${asked.id}/reply`, { reply: "once" }), true)
       await until("a running tool", async () =>
         (await server.oc("GET", `/session/${session.id}/message`)).at(-1).parts.some((p) => p.type === "tool" && p.state.status === "running"))
       const begun = Date.now()
       assert.equal(await server.oc("POST", `/session/${session.id}/abort`), true)
-      const { result } = await running
+      const result = await running
       assert.ok(Date.now() - begun < 15_000, "within the promised time")
       assert.equal(result.info.error.name, "MessageAbortedError")
       assert.ok(result.parts.filter((p) => p.type === "tool").every((p) => ["completed", "error"].includes(p.state.status)))

@@ -133,7 +133,9 @@ export class Sessiond {
       while (!done) {
         for (const p of (await this.oc("GET", "/permission")).filter((p) => p.sessionID === session.id)) {
           asked.push(p)
-          await this.oc("POST", `/permission/${p.id}/reply`, { reply })
+          const { status } = await this.call("POST", `/opencode/permission/${p.id}/reply`, { reply })
+          // Its turn may have been aborted meanwhile.
+          if (![200, 404, 409].includes(status)) throw new Error(`reply to ${p.id}: ${status}`)
         }
         await new Promise((next) => setTimeout(next, 60))
       }
