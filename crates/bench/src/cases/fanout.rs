@@ -29,6 +29,8 @@ struct Outcome {
     missed: u64,
     /// Microseconds, sorted.
     delays: Vec<u32>,
+    /// Until all had connected and got what is sent at the start of a stream.
+    burst: Duration,
     before: f64,
     with: f64,
     after: f64,
@@ -54,7 +56,8 @@ impl Bench {
             row = row
                 .value(who, "ms p50", quantile_ms(&out.delays, 0.5))
                 .value(who, "ms p99", quantile_ms(&out.delays, 0.99))
-                .value(who, "missed", out.missed as f64);
+                .value(who, "missed", out.missed as f64)
+                .value(who, "s to connect", out.burst.as_secs_f64());
             resident = resident
                 .value(who, "MiB before", out.before)
                 .value(who, "MiB with", out.with)
@@ -106,20 +109,25 @@ async fn measure(lane: &Lane, subscribers: usize, events: usize) -> Result<Outco
     // When each change was sent, in microseconds since `epoch`.
     let sent: Arc<Vec<AtomicU64>> = Arc::new((0..events).map(|_| AtomicU64::new(0)).collect());
     let over = Arc::new(AtomicBool::new(false));
+    // Lines that reached any subscriber.
+    let lines = Arc::new(AtomicU64::new(0));
     let mut readers = JoinSet::new();
     let mut request = Vec::new();
     endpoint.write("GET", "/event", None, &mut request);
+    let began = Instant::now();
     for _ in 0..subscribers {
         let stream = Connection::open(endpoint.addr)
             .await?
             .subscribe(&request)
             .await?;
         let (mut stream, sent, over) = (stream, Arc::clone(&sent), Arc::clone(&over));
+        let lines = Arc::clone(&lines);
         readers.spawn(async move {
             let mut delays: Vec<Option<u32>> = vec![None; sent.len()];
             let mut seen = 0;
             while seen < sent.len() && !over.load(Ordering::Relaxed) {
                 let read = stream.lines(|line| {
+                    lines.fetch_add(1, Ordering::Relaxed);
                     let Some(n) = number_in(line) else { return };
                     if let Some(delay @ None) = delays.get_mut(n) {
                         let at = Duration::from_micros(sent[n].load(Ordering::Relaxed));
@@ -135,8 +143,8 @@ async fn measure(lane: &Lane, subscribers: usize, events: usize) -> Result<Outco
             Result::Ok((stream, delays))
         });
     }
-    // Let the first bursts pass.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    quiet(&lines).await;
+    let burst = began.elapsed();
     send(lane, endpoint, &sent, epoch).await?;
     let (mut open, mut delays, mut missed) = (Vec::new(), Vec::new(), 0);
     let timer = tokio::spawn(async move {
@@ -164,10 +172,25 @@ async fn measure(lane: &Lane, subscribers: usize, events: usize) -> Result<Outco
     Ok(Outcome {
         missed,
         delays,
+        burst,
         before,
         with,
         after,
     })
+}
+
+/// Waits until nothing more reaches the subscribers: what they get at the start of a stream
+/// must not count as delay of what comes later.
+async fn quiet(lines: &AtomicU64) {
+    let mut before = 0;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = lines.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// Changes a title every 20 ms, whatever the answers take.
