@@ -11,8 +11,9 @@ const CONNECTIONS: usize = 16;
 const FLAT: f64 = 1.25;
 
 impl Bench {
-    /// Fills both stores, measures, stops both; returns the name of the large one.
-    pub(super) async fn growth(&mut self) -> Result<String> {
+    /// Fills both stores, measures, stops both; returns the name of the large one and one of
+    /// its sessions.
+    pub(super) async fn growth(&mut self) -> Result<(String, String)> {
         let mut lanes = Vec::new();
         for sessions in self.options.growth.clone() {
             let mut lane = Lane::new(self.start_server(Who::Sessiond, &name(sessions)).await?);
@@ -45,9 +46,12 @@ impl Bench {
                 )));
             }
         }
-        let mut last = String::new();
+        let mut last = Default::default();
         for (sessions, lane) in lanes {
-            last = name(sessions);
+            last = (
+                name(sessions),
+                lane.sessions.first().cloned().unwrap_or_default(),
+            );
             lane.server.stop().await?;
             self.say(&format!("the store of {sessions} sessions is closed"));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Bench;
-use super::lane::{Lane, median};
+use super::lane::Lane;
 use crate::error::Result;
 use crate::report::{Bound, Check, Row};
 use crate::server::{Server, Who};
@@ -13,7 +13,11 @@ const FLAT: f64 = 1.25;
 
 impl Bench {
     /// Stops and starts the servers in turns, and sessiond with a large store beside them.
-    pub(super) async fn start(&mut self, lanes: Vec<Lane>, large: &str) -> Result<Vec<Lane>> {
+    pub(super) async fn start(
+        &mut self,
+        lanes: Vec<Lane>,
+        large: &(String, String),
+    ) -> Result<Vec<Lane>> {
         let mut stopped = Vec::new();
         for lane in lanes {
             let first = lane.sessions.first().cloned().unwrap_or_default();
@@ -32,7 +36,7 @@ impl Bench {
                 times.push(millis(server.started_in));
                 server.stop().await?;
             }
-            let server = self.start_server(Who::Sessiond, large).await?;
+            let server = self.serve(Who::Sessiond, &large.0, &large.1).await?;
             with_large.push(millis(server.started_in));
             server.stop().await?;
         }
@@ -42,7 +46,7 @@ impl Bench {
         ));
         let (mut ours, mut sandbox) = (f64::NAN, None);
         for ((who, ..), times) in stopped.iter().zip(times) {
-            let time = median(times);
+            let time = fastest(&times);
             row = row.value(*who, "ms", time);
             match who {
                 Who::Sessiond => ours = time,
@@ -60,7 +64,7 @@ impl Bench {
             ));
         }
         self.push(row);
-        let with_large = median(with_large);
+        let with_large = fastest(&with_large);
         let most = self.options.growth.last().copied().unwrap_or_default();
         self.push(
             Row::new(format!("start to first 200, {most} sessions"))
@@ -89,6 +93,11 @@ impl Bench {
         let path = format!("/session/{session}");
         Server::start(who, &self.programs, &self.home(name), &path).await
     }
+}
+
+/// What else runs on the machine only ever adds to a start.
+fn fastest(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
 fn millis(time: Duration) -> f64 {
