@@ -1,7 +1,7 @@
 // Throws what schemathesis makes of both OpenAPI documents at sessiond: no 5xx, no hang.
 //
 //   node fuzz.mjs PATH_OF_SCHEMATHESIS      (FUZZ_SEED, FUZZ_EXAMPLES, FUZZ_SECONDS)
-import { spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { hermetic } from "./lib/process.mjs"
@@ -56,16 +56,18 @@ async function prepare(doc, base, keep) {
   return copy
 }
 
-function fuzz(name, doc, base, checks) {
+async function fuzz(name, doc, base, checks) {
   const file = join(dir, `${name}.json`)
   writeFileSync(file, JSON.stringify(doc))
   console.log(`\n== ${name}: ${Object.keys(doc.paths).length} paths, seed ${seed}`)
-  const { status } = spawnSync(schemathesis, [
+  // Not spawnSync: this process reads the server's log meanwhile, or the pipe fills up.
+  const child = spawn(schemathesis, [
     "run", file, "--url", base, "--header", `Authorization: Bearer ${TOKEN}`,
     "--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", examples, "--max-time", seconds,
     "--request-timeout", "30", "--max-response-time", "20", "--workers", "1", "--seed", seed,
     "--continue-on-failure", "--no-color", "--no-shrink", "--warnings", "off", "--generation-database", "none",
   ], { stdio: ["ignore", "inherit", "inherit"], cwd: dir, env: hermetic(dir) })
+  const status = await new Promise((done) => child.on("close", done))
   return status === 0
 }
 
@@ -74,8 +76,8 @@ const offered = /^\/(session|permission|question|config|provider|agent|command|p
 const core = await server.v1("GET", "/openapi.json")
 const prefix = Object.keys(core.paths).every((p) => p.startsWith("/v1")) ? "" : "/v1"
 const results = [
-  fuzz("v1", await prepare(core, prefix, (p) => !p.endsWith("/events")), server.url + prefix, "not_a_server_error,response_schema_conformance,content_type_conformance"),
-  fuzz("opencode", await prepare(await openapiOfOpencode(dir), "/opencode", (p) => offered.test(p)), server.base, "not_a_server_error"),
+  await fuzz("v1", await prepare(core, prefix, (p) => !p.endsWith("/events")), server.url + prefix, "not_a_server_error,response_schema_conformance,content_type_conformance"),
+  await fuzz("opencode", await prepare(await openapiOfOpencode(dir), "/opencode", (p) => offered.test(p)), server.base, "not_a_server_error"),
 ]
 
 // It is still well: it answers, and a prompt works.
