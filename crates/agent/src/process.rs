@@ -91,11 +91,19 @@ impl ProcessId {
     /// how many there were, and who did not go within half a second.
     pub(crate) fn kill_all(&self) -> (usize, Vec<u32>) {
         let mut seen = BTreeSet::new();
+        let mut empty_scans = 0;
         let until = Instant::now() + Duration::from_millis(500);
         loop {
             let members = self.members();
             seen.extend(members.iter().copied());
-            if members.is_empty() || Instant::now() >= until {
+            // A process shows no environment at the instant of its `exec`, so that one scan
+            // may miss it: what was there is gone only when two scans in a row say so.
+            empty_scans = if members.is_empty() {
+                empty_scans + 1
+            } else {
+                0
+            };
+            if empty_scans == 2 || Instant::now() >= until {
                 return (seen.len(), members);
             }
             self.signal_group(Signal::KILL);
@@ -127,10 +135,8 @@ pub fn reap_orphan(pid: u32, started: u64, spawn_id: &str) -> Reaped {
         started,
         spawn_id: spawn_id.to_owned(),
     };
-    if id.members().is_empty() {
-        return Reaped::Gone;
-    }
     match id.kill_all() {
+        (0, _) => Reaped::Gone,
         (processes, left) if left.is_empty() => Reaped::Killed { processes },
         (_, pids) => Reaped::Left { pids },
     }

@@ -493,13 +493,19 @@ async fn a_marked_orphan_is_found_in_any_group() {
         .env("SESSIOND_SPAWN_ID", &marker)
         .spawn()
         .unwrap();
-    let reaped = loop {
-        // Between fork and exec it still has our own environment.
-        match reap_orphan(1_999_999_999, 5, &marker) {
-            Reaped::Gone => tokio::time::sleep(Duration::from_millis(5)).await,
-            reaped => break reaped,
+    // `setsid` becomes `sleep` by a second exec; the marker is read once that one is through.
+    let proc_entry = std::path::PathBuf::from(format!("/proc/{}", orphan.id()));
+    loop {
+        let read = |name: &str| std::fs::read(proc_entry.join(name)).unwrap();
+        let marked = read("environ")
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == format!("SESSIOND_SPAWN_ID={marker}").as_bytes());
+        if read("comm") == b"sleep\n" && marked {
+            break;
         }
-    };
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let reaped = reap_orphan(1_999_999_999, 5, &marker);
     assert_eq!(reaped, Reaped::Killed { processes: 1 });
     orphan.wait().unwrap();
 }
