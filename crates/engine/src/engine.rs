@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sessiond_agent::{Availability, Catalogue, HostLimits};
 use sessiond_model::{
-    AgentBinding, AgentProfile, Change, Clock, Commit, FileDiff, IdGen, Project, ProjectId,
+    AgentBinding, AgentProfile, Change, Clock, Commit, FileChange, IdGen, Project, ProjectId,
     Require, SessionId, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
@@ -329,7 +329,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store can't be read.
-    pub async fn file_changes(&self, turn: &TurnId) -> Result<Vec<FileDiff>> {
+    pub async fn file_changes(&self, turn: &TurnId) -> Result<Vec<FileChange>> {
         Ok(self.0.store.file_changes(turn).await?)
     }
 

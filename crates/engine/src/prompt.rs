@@ -247,6 +247,8 @@ impl Inner {
                 failure: None,
                 idempotency_key: input.idempotency.as_ref().map(|(key, _)| key.clone()),
                 idempotency_digest: input.idempotency.as_ref().map(|(_, digest)| digest.clone()),
+                kind: sessiond_model::TurnKind::Prompt,
+                worktree: None,
             };
             changes.push(Change::PutTurn(turn.clone()));
             first = head.open_turns == 0;

@@ -1,9 +1,10 @@
 //! Changes: the typed mutations that the engine asks a store to commit. The only way to write.
 
 use crate::{
-    AgentBinding, AgentProfile, FileDiff, IdStamp, Message, MessageError, MessageId, Part, PartId,
-    Permission, PermissionId, PermissionOutcome, Project, Question, QuestionId, QuestionOutcome,
-    Session, SessionId, SessionPatch, Share, Status, Timestamp, Todo, Turn, TurnId, Usage,
+    AgentBinding, AgentProfile, FileChange, IdStamp, Message, MessageError, MessageId, Part,
+    PartId, Permission, PermissionId, PermissionOutcome, Project, Question, QuestionId,
+    QuestionOutcome, Restore, Session, SessionId, SessionPatch, Share, Status, Timestamp, Todo,
+    Turn, TurnId, Usage,
 };
 
 /// One atomic batch of changes to one session.
@@ -116,8 +117,10 @@ pub enum Change {
         /// The turn.
         turn_id: TurnId,
         /// Its changes.
-        files: Vec<FileDiff>,
+        files: Vec<FileChange>,
     },
+    /// Replaces, or removes, what a revert does to the worktree. No event.
+    SetRestore(Option<Box<Restore>>),
     /// Inserts or replaces the session's share. No event of its own (the session's row
     /// carries the address).
     PutShare(Share),

@@ -36,8 +36,11 @@ pub use message::{
 pub use part::{Part, PartBody, PartTime, ToolPart, ToolState, ToolTime};
 pub use project::Project;
 pub use session::{
-    DiffStatus, DiffSummary, FileDiff, ForkOrigin, Health, ModelRef, Revert, Session, SessionPatch,
+    Conflict, DiffStatus, DiffSummary, FileChange, FileDiff, FileState, ForkOrigin, Health,
+    ModelRef, PatchOmitted, Restore, RestoreFile, RestorePhase, Revert, Session, SessionPatch,
     Share, Status, StatusKind, TokenCache, Tokens, Usage,
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-pub use turn::{Turn, TurnEnd, TurnFailure, TurnOptions, TurnState};
+pub use turn::{
+    Coverage, Turn, TurnEnd, TurnFailure, TurnKind, TurnOptions, TurnState, TurnWorktree,
+};

@@ -139,6 +139,65 @@ pub struct FileDiff {
     pub status: DiffStatus,
 }
 
+/// A file as a snapshot keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileState {
+    /// `100644`, `100755` (executable) or `120000` (symbolic link), as git writes it.
+    pub mode: String,
+    /// Git object id of the content (of a link: of its target).
+    pub oid: String,
+}
+
+/// One changed file of a turn, with what is needed to undo it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    /// What people are shown.
+    #[serde(flatten)]
+    pub diff: FileDiff,
+    /// The path's bytes in hexadecimal, when they are not UTF-8 (`diff.file` is then lossy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_path: Option<String>,
+    /// The file before the turn; absent when it did not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<FileState>,
+    /// The file as the turn last wrote it; absent when it removed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<FileState>,
+    /// Why there is no patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<PatchOmitted>,
+    /// Whether `before` and `after` are kept in the snapshots, so that it can be undone.
+    #[serde(default)]
+    pub captured: bool,
+}
+
+impl FileChange {
+    /// A change that is known only from what the agent said of it.
+    #[must_use]
+    pub fn reported(diff: FileDiff) -> Self {
+        Self {
+            omitted: diff.patch.is_none().then_some(PatchOmitted::NotCaptured),
+            diff,
+            raw_path: None,
+            before: None,
+            after: None,
+            captured: false,
+        }
+    }
+}
+
+/// Why a file change has no patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchOmitted {
+    /// Its content is not text.
+    Binary,
+    /// It is too large to show.
+    TooLarge,
+    /// Only the agent's word is known, not the content.
+    NotCaptured,
+}
+
 /// What a session is doing, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -399,4 +458,60 @@ impl SessionPatch {
             session.updated_at = session.updated_at.max(now);
         }
     }
+}
+
+/// What a revert does to the worktree, kept until the session is whole again: what `unrevert`
+/// puts back, and what the next start finishes after a crash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restore {
+    /// How far it got.
+    pub phase: RestorePhase,
+    /// The files, by path.
+    pub files: Vec<RestoreFile>,
+    /// The marker that the session gets (`None`: it is whole again) when the files are done.
+    pub revert: Option<Revert>,
+    /// Conflicts are overwritten.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// How far a [`Restore`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RestorePhase {
+    /// Files may be half written.
+    Pending,
+    /// The worktree is as the marker says.
+    Done,
+}
+
+/// One file of a [`Restore`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreFile {
+    /// Absolute path, lossy when its bytes are not UTF-8.
+    pub file: String,
+    /// The path's bytes in hexadecimal, when they are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_path: Option<String>,
+    /// As it was before the first revert: what `unrevert` puts back.
+    pub safety: Option<FileState>,
+    /// As it must be found for it to be replaced; otherwise it is a conflict.
+    pub expected: Option<FileState>,
+    /// What it becomes.
+    pub target: Option<FileState>,
+    /// Why it was left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
+}
+
+/// Why a file was left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conflict {
+    /// Somebody changed it after the agent.
+    Changed,
+    /// Its earlier content was not captured.
+    NotCaptured,
+    /// It could not be read or written.
+    Unwritable,
 }

@@ -19,6 +19,12 @@ pub struct Turn {
     pub assistant_message_id: Option<MessageId>,
     /// What the prompt asked for.
     pub options: TurnOptions,
+    /// What it does.
+    #[serde(default)]
+    pub kind: TurnKind,
+    /// What was captured of the worktree.
+    #[serde(default)]
+    pub worktree: Option<TurnWorktree>,
     /// When the prompt was accepted.
     pub queued_at: Timestamp,
     /// When the agent got it.
@@ -33,6 +39,57 @@ pub struct Turn {
     pub idempotency_key: Option<String>,
     /// Digest of the request that carried the key, to tell a retry from a misuse.
     pub idempotency_digest: Option<String>,
+}
+
+/// What a turn does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum TurnKind {
+    /// The agent answers the prompt.
+    #[default]
+    Prompt,
+    /// A slash command: the agent answers its text.
+    Command {
+        /// Its name, without the slash.
+        name: String,
+        /// What was typed after it.
+        arguments: String,
+    },
+    /// A shell command of a person; no agent is asked.
+    Shell {
+        /// The command line.
+        command: String,
+    },
+    /// The agent writes a summary that stands for the conversation so far.
+    Compaction,
+}
+
+/// What was captured of the worktree around a turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnWorktree {
+    /// Snapshot before the turn.
+    pub before: Option<String>,
+    /// Snapshot after it.
+    pub after: Option<String>,
+    /// How much was captured.
+    pub coverage: Coverage,
+    /// Why not all, in a sentence.
+    pub reason: Option<String>,
+}
+
+/// How much of a worktree a capture has.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// Nothing.
+    #[default]
+    None,
+    /// Not every file.
+    Partial,
+    /// Every file that is not ignored.
+    Full,
 }
 
 /// Who and what is to answer.

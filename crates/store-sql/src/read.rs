@@ -7,12 +7,12 @@ mod single;
 
 pub use events::EventsAfter;
 pub use lists::{
-    LiveBindings, PendingPermissions, PendingQuestions, Profiles, Projects, Sessions, TurnsOf,
-    Unfinished, UsageOf,
+    LiveBindings, PendingPermissions, PendingQuestions, PendingRestores, Profiles, Projects,
+    Sessions, TurnsOf, Unfinished, UsageOf,
 };
 pub use messages::{MessageById, MessagesOf};
 pub use single::{
     BindingOf, Counters, FileChangesOf, MessageOwner, PermissionById, ProjectById, QuestionById,
-    SessionById, SessionByKey, SessionHeadById, ShareOf, TodosOf, TurnById, TurnByKey,
+    RestoreOf, SessionById, SessionByKey, SessionHeadById, ShareOf, TodosOf, TurnById, TurnByKey,
     TurnOfMessage,
 };

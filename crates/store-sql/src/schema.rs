@@ -58,13 +58,23 @@ impl Migration {
 }
 
 /// The history.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 2_026_112_201,
-    name: "first schema",
-    sql: include_str!("migrations/2026112201_first_schema.sql"),
-    min_reader: 2_026_112_201,
-    min_writer: 2_026_112_201,
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 2_026_112_201,
+        name: "first schema",
+        sql: include_str!("migrations/2026112201_first_schema.sql"),
+        min_reader: 2_026_112_201,
+        min_writer: 2_026_112_201,
+    },
+    Migration {
+        version: 2_026_112_202,
+        name: "session operations",
+        sql: include_str!("migrations/2026112202_session_operations.sql"),
+        min_reader: 2_026_112_201,
+        // An older writer would keep no todo versions.
+        min_writer: 2_026_112_202,
+    },
+];
 
 /// The newest schema this program knows.
 pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -80,6 +90,8 @@ pub const TABLES: &[&str] = &[
     "turn",
     "ask",
     "todo",
+    "todo_version",
+    "restore",
     "binding",
     "profile",
     "project",
@@ -127,8 +139,14 @@ mod tests {
     }
 
     /// Append the checksum of a new step here; never edit a line.
-    const KNOWN: &[(i64, &str)] = &[(
-        2_026_112_201,
-        "c00386a5b41f61a5757c401c910c27f9b29d6f76da1d027a2bca1e2792a5c83d",
-    )];
+    const KNOWN: &[(i64, &str)] = &[
+        (
+            2_026_112_201,
+            "c00386a5b41f61a5757c401c910c27f9b29d6f76da1d027a2bca1e2792a5c83d",
+        ),
+        (
+            2_026_112_202,
+            "d15c1f31cc0268adfb7232b25bef6129cbee57ae6712937889cb9b580f7121a7",
+        ),
+    ];
 }

@@ -186,6 +186,13 @@ pub(crate) const BINDING_OF: &str =
     "SELECT b.doc FROM binding b JOIN session s ON s.sid = b.sid WHERE s.id = $1";
 pub(crate) const BINDINGS_LIVE: &str = "SELECT b.doc FROM binding b \
      JOIN session s ON s.sid = b.sid WHERE b.live = 1 ORDER BY s.id";
+pub(crate) const RESTORE_PUT: &str = "INSERT INTO restore (sid, pending, doc) VALUES ($1, $2, $3) \
+     ON CONFLICT (sid) DO UPDATE SET pending = excluded.pending, doc = excluded.doc";
+pub(crate) const RESTORE_DELETE: &str = "DELETE FROM restore WHERE sid = $1";
+pub(crate) const RESTORE_OF: &str =
+    "SELECT r.doc FROM restore r JOIN session s ON s.sid = r.sid WHERE s.id = $1";
+pub(crate) const RESTORES_PENDING: &str = "SELECT s.id FROM restore r \
+     JOIN session s ON s.sid = r.sid WHERE r.pending = 1 ORDER BY s.id";
 pub(crate) const SHARE_PUT: &str = "INSERT INTO share (sid, token_hash, doc) VALUES ($1, $2, $3) \
      ON CONFLICT (sid) DO UPDATE SET token_hash = excluded.token_hash, doc = excluded.doc";
 pub(crate) const SHARE_OF: &str =
@@ -301,6 +308,7 @@ pub(crate) const INDEXED: &[&str] = &[
     ASKS_PENDING_OF,
     TODO_OF,
     BINDING_OF,
+    RESTORE_OF,
     SHARE_OF,
     USAGE_OF,
     PROJECT_BY_ID,

@@ -223,7 +223,9 @@ fn migrate(
 ) -> StoreResult<()> {
     let failed = |e| fault("migrate the database", e);
     let tx = db.unchecked_transaction().map_err(failed)?;
-    let before = count_rows(&tx, counted).map_err(failed)?;
+    // Tables that a step adds have no rows to lose.
+    let counted = existing(&tx, counted).map_err(failed)?;
+    let before = count_rows(&tx, &counted).map_err(failed)?;
     let take = || {
         for step in steps {
             tx.execute_batch(&Dialect::SQLITE.render(step.sql))?;
@@ -238,7 +240,7 @@ fn migrate(
         set_meta(&tx, META_WRITTEN_BY, version)
     };
     take().map_err(failed)?;
-    let after = count_rows(&tx, counted).map_err(failed)?;
+    let after = count_rows(&tx, &counted).map_err(failed)?;
     if before != after {
         // Dropping the transaction rolls it back.
         return Err(StoreError::Corrupt {
@@ -250,6 +252,18 @@ fn migrate(
         });
     }
     tx.commit().map_err(failed)
+}
+
+fn existing<'a>(db: &Connection, tables: &[&'a str]) -> rusqlite::Result<Vec<&'a str>> {
+    let mut exists =
+        db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
+    let mut found = Vec::with_capacity(tables.len());
+    for table in tables {
+        if exists.exists([table])? {
+            found.push(*table);
+        }
+    }
+    Ok(found)
 }
 
 fn count_rows(db: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<i64>> {
@@ -309,6 +323,20 @@ mod tests {
     }
 
     #[test]
+    fn every_released_schema_is_migrated_with_its_rows() {
+        for known in 1..MIGRATIONS.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(DATABASE);
+            let db = Connection::open(&path).unwrap();
+            prepare_schema(&db, &path, &MIGRATIONS[..known], "0.1.0", NOW).unwrap();
+            db.execute("INSERT INTO profile (name, doc) VALUES ('a', '{}')", [])
+                .unwrap();
+            prepare_schema(&db, &path, MIGRATIONS, "0.2.0", NOW).unwrap();
+            assert_eq!(count_rows(&db, &["profile"]).unwrap(), [1]);
+        }
+    }
+
+    #[test]
     fn a_migration_leaves_a_checked_backup() {
         let dir = tempfile::tempdir().unwrap();
         let (db, path) = store(dir.path());
@@ -341,7 +369,11 @@ mod tests {
         history.pop();
         history.push(step(SCHEMA + 1, "THIS IS NOT SQL;"));
         prepare_schema(&db, &path, &history, "0.2.0", NOW).unwrap_err();
-        assert_eq!(count_rows(&db, &["profile", "migration"]).unwrap(), [1, 1]);
+        let steps = i64::try_from(MIGRATIONS.len()).unwrap();
+        assert_eq!(
+            count_rows(&db, &["profile", "migration"]).unwrap(),
+            [1, steps]
+        );
         prepare_schema(&db, &path, MIGRATIONS, "0.1.0", NOW).unwrap();
     }
 

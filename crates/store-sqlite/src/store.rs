@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use sessiond_model::{
-    AgentBinding, AgentProfile, Commit, FileDiff, MessageDoc, MessageId, Permission, PermissionId,
-    Project, ProjectId, Question, QuestionId, Seq, Session, SessionId, Share, Todo, Turn, TurnId,
-    Usage,
+    AgentBinding, AgentProfile, Commit, FileChange, MessageDoc, MessageId, Permission,
+    PermissionId, Project, ProjectId, Question, QuestionId, Restore, Seq, Session, SessionId,
+    Share, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
     AskQuery, CommitFuture, EventPage, EventQuery, MessagePage, MessageQuery, SessionHead,
@@ -373,10 +373,18 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileDiff>> {
+    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileChange>> {
         let turn = turn.clone();
         self.large(move |conn| conn.run(ops::FileChangesOf(&turn)))
             .await
+    }
+
+    async fn restore(&self, session: &SessionId) -> StoreResult<Option<Restore>> {
+        self.point(ops::RestoreOf(session)).await
+    }
+
+    async fn pending_restores(&self) -> StoreResult<Vec<SessionId>> {
+        self.point(ops::PendingRestores).await
     }
 
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>> {

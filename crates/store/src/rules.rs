@@ -102,6 +102,7 @@ pub fn check(commit: &Commit) -> StoreResult<()> {
             | Change::PutProject(_)
             | Change::RecordUsage(_)
             | Change::SetFileChanges { .. }
+            | Change::SetRestore(_)
             | Change::PutShare(_)
             | Change::ReportError(_)
             | Change::RaiseIdFloor(_) => continue,

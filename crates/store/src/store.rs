@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sessiond_model::{
-    AgentBinding, AgentProfile, Commit, Event, FileDiff, MessageDoc, MessageId, Permission,
-    PermissionId, Project, ProjectId, Question, QuestionId, Seq, Session, SessionId, Share, Todo,
-    Turn, TurnId, Usage,
+    AgentBinding, AgentProfile, Commit, Event, FileChange, MessageDoc, MessageId, Permission,
+    PermissionId, Project, ProjectId, Question, QuestionId, Restore, Seq, Session, SessionId,
+    Share, Todo, Turn, TurnId, Usage,
 };
 
 use crate::{
@@ -148,7 +148,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn usage(&self, session: &SessionId) -> StoreResult<Vec<Usage>>;
 
     /// The file changes of a turn.
-    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileDiff>>;
+    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileChange>>;
+
+    /// What a revert did to the worktree of a session, or is about to do.
+    async fn restore(&self, session: &SessionId) -> StoreResult<Option<Restore>>;
+
+    /// Sessions with a restore that a crash may have left half done.
+    async fn pending_restores(&self) -> StoreResult<Vec<SessionId>>;
 
     /// The share of a session, revoked or not.
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>>;

@@ -157,7 +157,7 @@ async fn list_changes(
     let turn = state.engine.turn(&at.session_id, &at.turn_id).await?;
     let changes = state.engine.file_changes(&turn.id).await?;
     Ok(Json(ChangeList {
-        changes: changes.into_iter().map(Into::into).collect(),
+        changes: changes.into_iter().map(|c| c.diff.into()).collect(),
     }))
 }
 

@@ -2,9 +2,9 @@
 
 use sessiond_agent::{Effect, Outcome, verdict};
 use sessiond_model::{
-    Change, DiffSummary, MessageError, MessageId, MessageInfo, PartBody, PermissionOutcome,
-    SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure, TurnState, Usage,
-    UserSummary, rules,
+    Change, DiffSummary, FileChange, MessageError, MessageId, MessageInfo, PartBody,
+    PermissionOutcome, SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure,
+    TurnState, Usage, UserSummary, rules,
 };
 use sessiond_store::{EntityKind, StoreError, TurnQuery};
 
@@ -328,7 +328,7 @@ fn book_files(run: &mut Run, changes: &mut Vec<Change>) -> Option<DiffSummary> {
     }
     changes.push(Change::SetFileChanges {
         turn_id: run.turn.id.clone(),
-        files,
+        files: files.into_iter().map(FileChange::reported).collect(),
     });
     Some(summary)
 }

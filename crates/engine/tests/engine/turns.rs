@@ -356,7 +356,7 @@ async fn a_permission_is_asked_answered_once_and_carried_out() {
     );
     let files = w.engine.file_changes(&turn.id).await.unwrap();
     assert_eq!(files.len(), 1, "{files:?}");
-    assert_eq!(files[0].file, file.to_string_lossy());
+    assert_eq!(files[0].diff.file, file.to_string_lossy());
 }
 
 #[tokio::test(flavor = "multi_thread")]

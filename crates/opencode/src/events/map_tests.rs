@@ -273,6 +273,8 @@ fn what_opencode_does_not_know_is_not_told() {
         failure: None,
         idempotency_key: None,
         idempotency_digest: None,
+        kind: sessiond_model::TurnKind::Prompt,
+        worktree: None,
     };
     assert!(plain(EventBody::TurnUpdated(Arc::new(turn))).is_empty());
     let superseded = EventBody::Superseded(sessiond_model::EventKind::PartUpdated);

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use sessiond_model::{DiffStatus, FileDiff};
+use sessiond_model::{DiffStatus, FileChange};
 
 /// A changed file.
 #[derive(Debug, PartialEq, Serialize)]
@@ -23,9 +23,9 @@ pub(crate) fn relative(file: &str, worktree: &str) -> String {
 
 /// The changes of several turns, oldest first, as one list with one entry per file. A file
 /// that several turns changed has no single patch.
-pub(crate) fn merged(turns: Vec<Vec<FileDiff>>, worktree: &str) -> Vec<DiffDto> {
+pub(crate) fn merged(turns: Vec<Vec<FileChange>>, worktree: &str) -> Vec<DiffDto> {
     let mut all: Vec<DiffDto> = Vec::new();
-    for change in turns.into_iter().flatten() {
+    for change in turns.into_iter().flatten().map(|c| c.diff) {
         let file = relative(&change.file, worktree);
         match all.iter_mut().find(|known| known.file == file) {
             Some(known) => {
@@ -59,14 +59,14 @@ fn after(first: DiffStatus, then: DiffStatus) -> DiffStatus {
 mod tests {
     use super::*;
 
-    fn change(file: &str, additions: u64, status: DiffStatus) -> FileDiff {
-        FileDiff {
+    fn change(file: &str, additions: u64, status: DiffStatus) -> FileChange {
+        FileChange::reported(sessiond_model::FileDiff {
             file: file.into(),
             patch: Some("@@".into()),
             additions,
             deletions: 1,
             status,
-        }
+        })
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessiond_model::{
     AgentBinding, Change, EventBody, Permission, PermissionOutcome, Project, Question,
-    QuestionOutcome, Turn,
+    QuestionOutcome, RestorePhase, Turn,
 };
 use sessiond_store::{EntityKind, StoreResult, rules};
 
@@ -114,6 +114,16 @@ impl<T: Tx> Work<'_, T> {
                 let doc = to_json(files)?;
                 let args = [tid.into(), (&doc).into()];
                 self.tx.query(sql::FILES_PUT, &args).await?;
+            }
+            Change::SetRestore(None) => {
+                let args = [self.head.sid.into()];
+                self.tx.query(sql::RESTORE_DELETE, &args).await?;
+            }
+            Change::SetRestore(Some(restore)) => {
+                let doc = to_json(restore)?;
+                let pending = i64::from(restore.phase == RestorePhase::Pending);
+                let args = [self.head.sid.into(), pending.into(), (&doc).into()];
+                self.tx.query(sql::RESTORE_PUT, &args).await?;
             }
             Change::PutShare(share) => {
                 let doc = to_json(share)?;

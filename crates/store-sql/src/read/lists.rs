@@ -107,6 +107,20 @@ impl Op for Unfinished {
     }
 }
 
+/// Sessions with a restore that is not done.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingRestores;
+
+impl Op for PendingRestores {
+    type Out = Vec<SessionId>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<SessionId>> {
+        let rows = tx.query(sql::RESTORES_PENDING, &[]).await?;
+        let id = |mut row: crate::Row| SessionId::trusted(&row.text());
+        Ok(rows.into_iter().map(id).collect())
+    }
+}
+
 /// Turns of a session, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnsOf<'a>(pub &'a SessionId, pub &'a TurnQuery);

@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 use sessiond_model::{
-    AgentBinding, FileDiff, MessageId, Permission, PermissionId, Project, ProjectId, Question,
-    QuestionId, Seq, Session, SessionId, Share, Todo, Turn, TurnId,
+    AgentBinding, FileChange, MessageId, Permission, PermissionId, Project, ProjectId, Question,
+    QuestionId, Restore, Seq, Session, SessionId, Share, Todo, Turn, TurnId,
 };
 use sessiond_store::{SessionHead, StoreResult};
 
@@ -77,7 +77,11 @@ document_op!(
 );
 document_op!(
     /// The file changes of a turn.
-    FileChangesOf(TurnId), Vec<FileDiff>, sql::FILES_OF, |op| [op.0.as_str().into()]
+    FileChangesOf(TurnId), Vec<FileChange>, sql::FILES_OF, |op| [op.0.as_str().into()]
+);
+document_op!(
+    /// What a revert did to the worktree of a session.
+    RestoreOf(SessionId), Option<Restore>, sql::RESTORE_OF, |op| [op.0.as_str().into()]
 );
 document_op!(
     /// The share of a session.

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 use sessiond_model::{
-    AgentBinding, AgentProfile, AssistantInfo, Change, DiffStatus, DiffSummary, FileDiff,
-    ForkOrigin, Health, Message, MessageId, MessageInfo, MessageModel, MessagePath, MessageTime,
-    ModelRef, Part, PartBody, PartId, PartTime, Permission, PermissionAction, PermissionId,
-    PermissionOption, PermissionRule, Project, ProjectId, Question, QuestionId, QuestionInfo,
-    QuestionOption, RestoreRung, Revert, Session, SessionId, Share, Status, Timestamp, Todo,
-    TokenCache, Tokens, ToolRef, Turn, TurnId, TurnOptions, TurnState, Usage, UserInfo,
+    AgentBinding, AgentProfile, AssistantInfo, Change, DiffStatus, DiffSummary, FileChange,
+    FileDiff, ForkOrigin, Health, Message, MessageId, MessageInfo, MessageModel, MessagePath,
+    MessageTime, ModelRef, Part, PartBody, PartId, PartTime, Permission, PermissionAction,
+    PermissionId, PermissionOption, PermissionRule, Project, ProjectId, Question, QuestionId,
+    QuestionInfo, QuestionOption, RestoreRung, Revert, Session, SessionId, Share, Status,
+    Timestamp, Todo, TokenCache, Tokens, ToolRef, Turn, TurnId, TurnOptions, TurnState, Usage,
+    UserInfo,
 };
 
 /// A session id made of a name.
@@ -258,6 +259,8 @@ pub fn turn(session: &SessionId, name: &str, message: &str) -> Turn {
         failure: None,
         idempotency_key: None,
         idempotency_digest: None,
+        kind: sessiond_model::TurnKind::Prompt,
+        worktree: None,
     }
 }
 
@@ -386,14 +389,14 @@ pub fn usage(turn: &str, cost: f64) -> Usage {
 
 /// A changed file.
 #[must_use]
-pub fn file(path: &str) -> FileDiff {
-    FileDiff {
+pub fn file(path: &str) -> FileChange {
+    FileChange::reported(FileDiff {
         file: path.into(),
         patch: Some("@@ -1 +1 @@\n-a\n+b\n".into()),
         additions: 1,
         deletions: 1,
         status: DiffStatus::Modified,
-    }
+    })
 }
 
 /// A share.

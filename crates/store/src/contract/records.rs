@@ -89,6 +89,8 @@ pub async fn a_turn_key_is_unique_in_its_session(bench: &mut Bench) {
     let keyed = |session: &sessiond_model::SessionId, name: &str| sessiond_model::Turn {
         idempotency_key: Some("key".into()),
         idempotency_digest: Some("digest".into()),
+        kind: sessiond_model::TurnKind::Prompt,
+        worktree: None,
         ..fx::turn(session, name, "m")
     };
     let first = keyed(&a, "t");

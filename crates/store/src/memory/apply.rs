@@ -273,6 +273,7 @@ impl<'a> Work<'a> {
                 }
                 self.record.files.insert(turn_id.clone(), files.clone());
             }
+            Change::SetRestore(restore) => self.record.restore = restore.as_deref().cloned(),
             Change::PutShare(share) => self.record.share = Some(share.clone()),
             Change::ReportError(error) => self.emit(EventBody::SessionError(error.clone())),
             Change::RaiseIdFloor(stamp) => {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use sessiond_model::{
-    AgentBinding, AgentProfile, Commit, FileDiff, MessageDoc, MessageId, Permission, PermissionId,
-    Project, ProjectId, Question, QuestionId, Seq, Session, SessionId, Share, Todo, Turn, TurnId,
-    Usage,
+    AgentBinding, AgentProfile, Commit, FileChange, MessageDoc, MessageId, Permission,
+    PermissionId, Project, ProjectId, Question, QuestionId, Restore, RestorePhase, Seq, Session,
+    SessionId, Share, Todo, Turn, TurnId, Usage,
 };
 
 use crate::{
@@ -191,10 +191,25 @@ impl Store for MemoryStore {
         Ok(record.map(|r| r.usage.clone()).unwrap_or_default())
     }
 
-    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileDiff>> {
+    async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileChange>> {
         let state = self.open()?;
         let mut files = state.sessions.values().filter_map(|r| r.files.get(turn));
         Ok(files.next().cloned().unwrap_or_default())
+    }
+
+    async fn restore(&self, session: &SessionId) -> StoreResult<Option<Restore>> {
+        let state = self.open()?;
+        Ok(state.sessions.get(session).and_then(|r| r.restore.clone()))
+    }
+
+    async fn pending_restores(&self) -> StoreResult<Vec<SessionId>> {
+        let state = self.open()?;
+        let pending = state.sessions.values().filter(|r| {
+            r.restore
+                .as_ref()
+                .is_some_and(|restore| restore.phase == RestorePhase::Pending)
+        });
+        Ok(pending.map(|r| r.session.id.clone()).collect())
     }
 
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>> {

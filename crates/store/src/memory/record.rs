@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sessiond_model::{
-    AgentBinding, AgentProfile, Event, FileDiff, IdStamp, Message, MessageId, Part, PartId,
-    Permission, Project, ProjectId, Question, Seq, Session, SessionId, SessionSeq, Share,
+    AgentBinding, AgentProfile, Event, FileChange, IdStamp, Message, MessageId, Part, PartId,
+    Permission, Project, ProjectId, Question, Restore, Seq, Session, SessionId, SessionSeq, Share,
     Timestamp, Todo, Turn, TurnId, Usage,
 };
 
@@ -52,7 +52,8 @@ pub(super) struct Record {
     pub(super) binding: Option<AgentBinding>,
     pub(super) binding_mark: RowMark,
     pub(super) usage: Vec<Usage>,
-    pub(super) files: BTreeMap<TurnId, Vec<FileDiff>>,
+    pub(super) files: BTreeMap<TurnId, Vec<FileChange>>,
+    pub(super) restore: Option<Restore>,
     pub(super) share: Option<Share>,
 }
 
@@ -87,6 +88,7 @@ impl Record {
             binding_mark: RowMark::default(),
             usage: Vec::new(),
             files: BTreeMap::new(),
+            restore: None,
             share: None,
         }
     }
