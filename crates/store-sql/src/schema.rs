@@ -146,7 +146,7 @@ mod tests {
         ),
         (
             2_026_112_202,
-            "d15c1f31cc0268adfb7232b25bef6129cbee57ae6712937889cb9b580f7121a7",
+            "dbe8d658ce02ce39ab26a15878a761ce60f177b1a14a401003df90c5e4e32e76",
         ),
     ];
 }

@@ -18,6 +18,8 @@ use crate::template;
 const PATIENCE: i64 = 64;
 /// No row number is larger.
 const LAST_ROW: i64 = 1 << 40;
+/// Tables about the database itself.
+const OWN_TABLES: [&str; 3] = ["meta", "migration", "clock"];
 
 /// Whether an error says that the database itself is damaged.
 pub(crate) fn is_damage(error: &StoreError) -> bool {
@@ -156,7 +158,7 @@ fn rebuild(scratch: &Path, fresh: &Path) -> rusqlite::Result<Report> {
     let mut report = Report::default();
     let source = open_damaged(scratch, fresh, &mut report)?;
     target.execute_batch("BEGIN")?;
-    for table in ["meta", "migration", "clock"] {
+    for table in OWN_TABLES {
         copy_table(&source, &target, "REPLACE", table, &mut report)?;
     }
     for table in TABLES {
@@ -187,7 +189,8 @@ fn open_damaged(scratch: &Path, fresh: &Path, report: &mut Report) -> rusqlite::
         report.gaps.push("everything".to_owned());
         return Connection::open_in_memory();
     };
-    let tables: Vec<Table> = (TABLES.iter())
+    // Its own tables too: a page that is theirs is no lost page of another table.
+    let tables: Vec<Table> = (OWN_TABLES.iter().chain(TABLES.iter()))
         .filter_map(|table| Table::of(&source, table).ok())
         .collect();
     // Closing it moves its log into it.
@@ -293,6 +296,9 @@ fn mend(target: &Connection, report: &mut Report) -> rusqlite::Result<()> {
         "DELETE FROM turn WHERE sid NOT IN (SELECT sid FROM session)",
         "DELETE FROM ask WHERE sid NOT IN (SELECT sid FROM session)",
         "DELETE FROM todo WHERE sid NOT IN (SELECT sid FROM session)",
+        "DELETE FROM todo_version WHERE sid NOT IN (SELECT sid FROM session)",
+        "DELETE FROM todo_version WHERE tid NOT IN (SELECT tid FROM turn)",
+        "DELETE FROM restore WHERE sid NOT IN (SELECT sid FROM session)",
         "DELETE FROM binding WHERE sid NOT IN (SELECT sid FROM session)",
         "DELETE FROM usage WHERE sid NOT IN (SELECT sid FROM session)",
         "DELETE FROM share WHERE sid NOT IN (SELECT sid FROM session)",

@@ -21,6 +21,6 @@ CREATE INDEX session_fork ON session (fork_root) WHERE fork_root IS NOT NULL;
 -- When the trash may be emptied of a session.
 CREATE INDEX session_deleted ON session (deleted_at) WHERE deleted_at IS NOT NULL;
 
--- Shares are found by the hash of their token; NULL-safe last access in milliseconds.
+-- Shares are found by the hash of their token. `accessed_at`: the last access, milliseconds.
 ALTER TABLE share ADD COLUMN accessed_at BIGINT;
-CREATE UNIQUE INDEX share_token ON share (token_hash);
+CREATE INDEX share_token ON share (token_hash);
