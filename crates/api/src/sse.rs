@@ -131,6 +131,8 @@ fn signal(signal: &Signal) -> Bytes {
             message(Some(event.seq), &EventDto::from(&**event))
         }
         Signal::Delta(delta) => message(None, &DeltaDto::from(delta)),
+        // Not subscribed to: all that lasts is told by events.
+        Signal::Notice(_) => Bytes::new(),
     }
 }
 

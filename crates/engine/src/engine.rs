@@ -20,8 +20,8 @@ use crate::actor::Command;
 use crate::live::{Live, Registry};
 use crate::workspace::{self, Workspaces};
 use crate::{
-    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, Replies, SubscribeOptions,
-    Subscription, Workspace,
+    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, NoticeBody, Replies,
+    SubscribeOptions, Subscription, Workspace,
 };
 
 /// How long a search for the default agent is believed: one may be installed meanwhile.
@@ -71,6 +71,14 @@ impl Inner {
             require,
             changes,
         })
+    }
+
+    /// Tells whoever listens to this session now.
+    pub(crate) fn notice(&self, live: &Live, body: NoticeBody) {
+        let (directory, project_id) = (live.directory(), live.project_id());
+        let now = self.clock.now();
+        self.hub
+            .notice(live.id.clone(), directory, project_id, now, body);
     }
 
     pub(crate) async fn live(&self, id: &SessionId) -> Result<Arc<Live>> {

@@ -10,10 +10,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sessiond_model::{
-    Event, EventBody, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId,
+    Event, EventBody, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId, Timestamp,
 };
 use sessiond_store::Feed;
 use tokio::sync::broadcast;
+
+use crate::{Notice, NoticeBody};
 
 /// Signals kept for a subscriber that is behind. One that falls further back pages the log.
 const RING: usize = 1024;
@@ -53,6 +55,8 @@ pub enum Signal {
     Large(Arc<Event>),
     /// Live growth of an open part.
     Delta(Delta),
+    /// A passing word.
+    Notice(Notice),
 }
 
 /// The surfaces that render signals. Each signal is rendered once per surface, whatever the
@@ -107,6 +111,8 @@ pub struct Hub {
     published: AtomicU64,
     published_by: Box<[AtomicU64; GENERATIONS]>,
     hasher: RandomState,
+    /// Notices given so far.
+    noticed: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +146,7 @@ impl Hub {
             published: AtomicU64::new(0),
             published_by: Box::new([const { AtomicU64::new(0) }; GENERATIONS]),
             hasher: RandomState::new(),
+            noticed: AtomicU64::new(0),
         }
     }
 
@@ -206,6 +213,27 @@ impl Hub {
         let _ = self.ring.send(Arc::new(Item::new(Signal::Delta(delta))));
     }
 
+    /// Tells whoever listens now.
+    pub(crate) fn notice(
+        &self,
+        session_id: SessionId,
+        directory: Arc<str>,
+        project_id: ProjectId,
+        at: Timestamp,
+        body: NoticeBody,
+    ) {
+        let notice = Notice {
+            session_id,
+            directory,
+            project_id,
+            at,
+            number: self.noticed.fetch_add(1, Ordering::Relaxed),
+            body,
+        };
+        // No subscriber is no fault.
+        let _ = self.ring.send(Arc::new(Item::new(Signal::Notice(notice))));
+    }
+
     pub(crate) fn open_parts(&self) -> Vec<OpenPart> {
         let mut parts: Vec<_> = self.open.lock().values().cloned().collect();
         parts.sort_by(|a, b| a.part.id.cmp(&b.part.id));
@@ -257,7 +285,7 @@ impl Signal {
     pub fn seq(&self) -> Option<Seq> {
         match self {
             Self::Event(e) | Self::Large(e) => Some(e.seq),
-            Self::Delta(_) => None,
+            Self::Delta(_) | Self::Notice(_) => None,
         }
     }
 
@@ -267,6 +295,7 @@ impl Signal {
         match self {
             Self::Event(e) | Self::Large(e) => &e.directory,
             Self::Delta(d) => &d.directory,
+            Self::Notice(n) => &n.directory,
         }
     }
 
@@ -276,6 +305,7 @@ impl Signal {
         match self {
             Self::Event(e) | Self::Large(e) => &e.session_id,
             Self::Delta(d) => &d.session_id,
+            Self::Notice(n) => &n.session_id,
         }
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod hub;
 mod live;
 mod messages;
+mod notice;
 mod prompt;
 mod recovery;
 mod replies;
@@ -26,6 +27,7 @@ mod workspace;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use hub::{Delta, Hub, Item, Signal, View};
+pub use notice::{Notice, NoticeBody, ToastVariant};
 pub use replies::{Rendered, Replies};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{

@@ -31,6 +31,8 @@ pub struct SubscribeOptions {
     /// Without `after`: also tell again everything of sessions that changed since then, idle
     /// statuses too, for clients that never refetch.
     pub changed_since: Option<Timestamp>,
+    /// Tell notices too.
+    pub notices: bool,
 }
 
 /// What a subscriber gets.
@@ -76,6 +78,7 @@ pub struct Subscription {
     phase: Phase,
     pending: bool,
     changed_since: Option<Timestamp>,
+    notices: bool,
     queue: VecDeque<Frame>,
     /// The open parts that this reader knows, and how much of their text: a live delta is for
     /// it only when it continues that. What it skips comes with the part's next update.
@@ -119,6 +122,7 @@ impl Subscription {
             phase,
             pending,
             changed_since,
+            notices: options.notices,
             queue,
             told: HashMap::new(),
         })
@@ -358,6 +362,7 @@ impl Subscription {
                 }
                 _ => Ok(None),
             },
+            Signal::Notice(_) => Ok(self.notices.then_some(Frame::Live(item))),
             // Behind what was told, but its position must not be missing.
             Signal::Event(e) if self.is_behind(&e.body) => {
                 Ok(Some(Frame::Replayed(Arc::new(Event {

@@ -101,6 +101,7 @@ async fn list_events(
     let scope = params.scope(&state).await?;
     if stream {
         let options = SubscribeOptions {
+            notices: false,
             scope,
             after: last.or(after),
             pending: true,

@@ -2,17 +2,17 @@
 
 use sessiond_agent::{Effect, Outcome, verdict};
 use sessiond_model::{
-    Change, DiffSummary, FileChange, MessageError, MessageId, MessageInfo, PartBody,
+    Change, DiffSummary, FileChange, FileDiff, MessageError, MessageId, MessageInfo, PartBody,
     PermissionOutcome, SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure,
     TurnState, Usage, UserSummary, rules,
 };
 use sessiond_store::{EntityKind, StoreError, TurnQuery};
 
 use super::{Cause, RETRY, Run, blank_answer};
-use crate::QueuePolicy;
 use crate::actor::{Actor, Ended};
 use crate::bind::NotReady;
 use crate::engine::is_transient;
+use crate::{NoticeBody, QueuePolicy};
 
 impl Actor {
     /// Ends the turn: everything open is closed, cost and files are booked, and the session
@@ -77,9 +77,18 @@ impl Actor {
                 at: now,
             }));
         }
-        let summary = book_files(&mut run, &mut changes);
+        let diffs = match book_files(&mut run, &mut changes) {
+            Some((diffs, summary)) => {
+                run.session.summary = Some(summary);
+                Some(diffs)
+            }
+            None => None,
+        };
         changes.push(Change::UpdateSession(SessionPatch {
-            summary,
+            summary: diffs
+                .is_some()
+                .then(|| run.session.summary.clone())
+                .flatten(),
             ..SessionPatch::touch()
         }));
         if let Some(error) = error {
@@ -92,6 +101,10 @@ impl Actor {
             _ => 0,
         };
         self.settle(changes, 1 + dropped, &end).await;
+        if let Some(diffs) = diffs {
+            let changed = NoticeBody::DiffChanged(diffs.into());
+            self.inner.notice(&self.live, changed);
+        }
         for id in &run.open {
             self.inner.hub.close_part(id);
         }
@@ -309,7 +322,7 @@ fn judge(
 }
 
 /// Books the files that the agent said it changed; answers the session's new totals.
-fn book_files(run: &mut Run, changes: &mut Vec<Change>) -> Option<DiffSummary> {
+fn book_files(run: &mut Run, changes: &mut Vec<Change>) -> Option<(Vec<FileDiff>, DiffSummary)> {
     let files = run.translator.touched_files();
     if files.is_empty() {
         return None;
@@ -328,7 +341,7 @@ fn book_files(run: &mut Run, changes: &mut Vec<Change>) -> Option<DiffSummary> {
     }
     changes.push(Change::SetFileChanges {
         turn_id: run.turn.id.clone(),
-        files: files.into_iter().map(FileChange::reported).collect(),
+        files: files.iter().cloned().map(FileChange::reported).collect(),
     });
-    Some(summary)
+    Some((files, summary))
 }

@@ -37,6 +37,7 @@ impl Client {
                     text.push_str(&d.delta);
                 }
                 Signal::Large(e) => panic!("large events are fetched: {e:?}"),
+                Signal::Notice(n) => panic!("nobody asked for notices: {n:?}"),
             },
             Frame::Replayed(e) | Frame::State(e) => self.event(&e.body),
             Frame::Resync(_) => {}

@@ -1,7 +1,7 @@
 //! Ids of stream events. An event has the same id on every connection and after every
 //! restart, because it is made of the event's time and position.
 
-use sessiond_engine::Delta;
+use sessiond_engine::{Delta, Notice};
 use sessiond_model::{IdStamp, Timestamp};
 
 /// Frames that one event can give.
@@ -40,6 +40,11 @@ pub(super) fn server(at: Timestamp, n: u64) -> String {
 pub(super) fn delta(d: &Delta) -> String {
     let part = d.part_id.as_str().trim_start_matches("prt_");
     format!("evt_{:012x}{part}", d.offset)
+}
+
+/// Of a passing word.
+pub(super) fn notice(n: &Notice) -> String {
+    id(n.at, &format!("{:013}N", n.number))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! One event of the engine as none, one or two events of OpenCode.
 
 use serde::Serialize;
-use sessiond_engine::{Delta, Signal};
+use sessiond_engine::{Delta, Notice, NoticeBody, Signal};
 use sessiond_model::{
-    Event, EventBody, MessageError, MessageId, Part, PartId, Permission, PermissionOutcome,
-    PermissionReply, Project, ProjectId, Question, QuestionOutcome, Seq, Session, SessionId,
-    StatusKind, Timestamp, Todo,
+    Event, EventBody, FileDiff, MessageError, MessageId, Part, PartId, Permission,
+    PermissionOutcome, PermissionReply, Project, ProjectId, Question, QuestionOutcome, Seq,
+    Session, SessionId, StatusKind, Timestamp, Todo,
 };
 
 use super::ids::{self, Slot};
@@ -102,6 +102,24 @@ pub(super) enum Properties<'a> {
         error: &'a MessageError,
     },
     Project(ProjectDto<'a>),
+    Diff {
+        #[serde(rename = "sessionID")]
+        session_id: &'a SessionId,
+        diff: &'a [FileDiff],
+    },
+    CommandExecuted {
+        name: &'a str,
+        #[serde(rename = "sessionID")]
+        session_id: &'a SessionId,
+        arguments: &'a str,
+        #[serde(rename = "messageID")]
+        message_id: &'a MessageId,
+    },
+    Toast {
+        title: &'a str,
+        message: &'a str,
+        variant: &'a str,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -388,11 +406,61 @@ fn delta(surface: Surface, d: &Delta) -> Vec<u8> {
     join(&[frame], None)
 }
 
+/// The frame of a passing word.
+fn notice(surface: Surface, n: &Notice) -> Vec<u8> {
+    let id = ids::notice(n);
+    let session_id = &n.session_id;
+    let (r#type, properties) = match &n.body {
+        NoticeBody::DiffChanged(diff) => ("session.diff", Properties::Diff { session_id, diff }),
+        NoticeBody::CommandExecuted {
+            name,
+            arguments,
+            message_id,
+        } => (
+            "command.executed",
+            Properties::CommandExecuted {
+                name,
+                session_id,
+                arguments,
+                message_id,
+            },
+        ),
+        NoticeBody::Compacted => ("session.compacted", Properties::Idle { session_id }),
+        NoticeBody::Toast {
+            title,
+            message,
+            variant,
+        } => (
+            "tui.toast.show",
+            Properties::Toast {
+                title,
+                message,
+                variant: variant.as_str(),
+            },
+        ),
+    };
+    let payload = Payload {
+        id: &id,
+        r#type,
+        properties: &properties,
+    };
+    let frame = match surface {
+        Surface::Directory => json(&payload),
+        Surface::Global => json(&Global {
+            directory: Some(&n.directory),
+            project: Some(&n.project_id),
+            payload,
+        }),
+    };
+    join(&[frame], None)
+}
+
 /// The frames of a live signal.
 pub(super) fn signal(surface: Surface, signal: &Signal) -> Vec<u8> {
     match signal {
         Signal::Event(e) | Signal::Large(e) => event(surface, Origin::Durable, e),
         Signal::Delta(d) => delta(surface, d),
+        Signal::Notice(n) => notice(surface, n),
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) async fn stream(
 ) -> Result<Response, ApiError> {
     let now = app.engine.clock().now();
     let fresh = SubscribeOptions {
+        notices: true,
         scope: scope.clone(),
         after: None,
         pending: true,
@@ -102,6 +103,7 @@ fn catch_up(app: &App, now: Timestamp) -> Timestamp {
 /// A subscription that tells again all that changed lately.
 fn told_again(app: &App, scope: Scope) -> SubscribeOptions {
     SubscribeOptions {
+        notices: true,
         scope,
         after: None,
         pending: true,
