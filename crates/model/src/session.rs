@@ -499,16 +499,19 @@ pub struct RestoreFile {
     pub expected: Option<FileState>,
     /// What it becomes.
     pub target: Option<FileState>,
-    /// Why it was left alone.
+    /// Whether it is `target` now because of us.
+    #[serde(default)]
+    pub applied: bool,
+    /// Why it is not, or only in part, as it was before the reverted turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<Conflict>,
 }
 
-/// Why a file was left alone.
+/// Why a file could not be brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Conflict {
-    /// Somebody changed it after the agent.
+    /// Somebody changed it after the agent: what they wrote stays.
     Changed,
     /// Its earlier content was not captured.
     NotCaptured,

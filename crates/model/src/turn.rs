@@ -75,6 +75,9 @@ pub struct TurnWorktree {
     pub coverage: Coverage,
     /// Why not all, in a sentence.
     pub reason: Option<String>,
+    /// Whether anything ran that may have written files.
+    #[serde(default)]
+    pub may_have_written: bool,
 }
 
 /// How much of a worktree a capture has.

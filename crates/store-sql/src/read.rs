@@ -8,7 +8,7 @@ mod single;
 pub use events::EventsAfter;
 pub use lists::{
     LiveBindings, PendingPermissions, PendingQuestions, PendingRestores, Profiles, Projects,
-    Sessions, TurnsOf, Unfinished, UsageOf,
+    SessionChanges, Sessions, TurnsOf, Unfinished, UsageOf,
 };
 pub use messages::{MessageById, MessagesOf};
 pub use single::{

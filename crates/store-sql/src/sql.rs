@@ -158,6 +158,9 @@ pub(crate) const FILES_PUT: &str = "INSERT INTO file_change (tid, doc) VALUES ($
 pub(crate) const FILES_OF: &str =
     "SELECT f.doc FROM file_change f JOIN turn t ON t.tid = f.tid WHERE t.id = $1";
 
+pub(crate) const FILES_OF_SESSION: &str = "SELECT t.id, f.doc FROM file_change f \
+     JOIN turn t ON t.tid = f.tid JOIN session s ON s.sid = t.sid WHERE s.id = $1 ORDER BY t.tid";
+
 // ---- permission requests and questions ----
 
 pub(crate) const ASK_KEY: &str = "SELECT aid, sid, doc FROM ask WHERE id = $1";
@@ -304,6 +307,7 @@ pub(crate) const INDEXED: &[&str] = &[
     TURN_BY_KEY,
     TURN_OF_MESSAGE,
     FILES_OF,
+    FILES_OF_SESSION,
     ASK_BY_ID,
     ASKS_PENDING_OF,
     TODO_OF,

@@ -379,6 +379,15 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn session_changes(
+        &self,
+        session: &SessionId,
+    ) -> StoreResult<Vec<(TurnId, Vec<FileChange>)>> {
+        let session = session.clone();
+        self.large(move |conn| conn.run(ops::SessionChanges(&session)))
+            .await
+    }
+
     async fn restore(&self, session: &SessionId) -> StoreResult<Option<Restore>> {
         self.point(ops::RestoreOf(session)).await
     }

@@ -389,6 +389,7 @@ async fn observe(store: &dyn Store, probe: &Probe) -> Vec<String> {
         note("session", &store.session(&id).await);
         note("head", &store.session_head(&id).await);
         note("todos", &store.todos(&id).await);
+        note("changes", &store.session_changes(&id).await);
         note("binding", &store.binding(&id).await);
         note("usage", &store.usage(&id).await);
         note("share", &store.share(&id).await);

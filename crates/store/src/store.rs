@@ -150,6 +150,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The file changes of a turn.
     async fn file_changes(&self, turn: &TurnId) -> StoreResult<Vec<FileChange>>;
 
+    /// The file changes of all turns of a session that have some, oldest first.
+    async fn session_changes(
+        &self,
+        session: &SessionId,
+    ) -> StoreResult<Vec<(TurnId, Vec<FileChange>)>>;
+
     /// What a revert did to the worktree of a session, or is about to do.
     async fn restore(&self, session: &SessionId) -> StoreResult<Option<Restore>>;
 

@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 use sessiond_model::{
-    AgentBinding, AgentProfile, Permission, Project, Question, SessionId, StatusKind, Timestamp,
-    Turn, Usage,
+    AgentBinding, AgentProfile, FileChange, Permission, Project, Question, SessionId, StatusKind,
+    Timestamp, Turn, TurnId, Usage,
 };
 use sessiond_store::{AskQuery, SessionCursor, SessionPage, SessionQuery, StoreResult, TurnQuery};
 
@@ -104,6 +104,25 @@ impl Op for Unfinished {
         let rows = tx.query(sql::UNFINISHED, &[]).await?;
         let id = |mut row: crate::Row| SessionId::trusted(&row.text());
         Ok(rows.into_iter().map(id).collect())
+    }
+}
+
+/// The file changes of all turns of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionChanges<'a>(pub &'a SessionId);
+
+impl Op for SessionChanges<'_> {
+    type Out = Vec<(TurnId, Vec<FileChange>)>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Self::Out> {
+        let rows = tx
+            .query(sql::FILES_OF_SESSION, &[self.0.as_str().into()])
+            .await?;
+        let change = |mut row: crate::Row| {
+            let turn = TurnId::trusted(&row.text());
+            Some((turn, row.json()?))
+        };
+        Ok(rows.into_iter().filter_map(change).collect())
     }
 }
 

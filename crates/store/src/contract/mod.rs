@@ -292,6 +292,8 @@ suite! {
         an_unchanged_project_gives_no_event,
         usage_is_booked_in_order,
         file_changes_need_their_turn,
+        all_file_changes_of_a_session,
+        a_restore_is_pending_until_it_is_done,
         a_share_is_replaced,
         health_counts_sessions,
         all_is_there_after_a_restart;

@@ -1,4 +1,7 @@
-use sessiond_model::{Change, SessionPatch, Status, Timestamp, TurnState};
+use sessiond_model::{
+    Change, Conflict, FileState, Restore, RestoreFile, RestorePhase, SessionPatch, Status,
+    Timestamp, TurnState,
+};
 
 use super::Bench;
 use super::fixtures::{self as fx, mid, sid, tid};
@@ -295,6 +298,73 @@ pub async fn file_changes_need_their_turn(bench: &mut Bench) {
             .unwrap()
             .is_empty()
     );
+}
+
+pub async fn all_file_changes_of_a_session(bench: &mut Bench) {
+    let a = bench.session("a").await;
+    let b = bench.session("b").await;
+    for (session, turn, file) in [(&a, "u", "/x"), (&b, "v", "/y"), (&a, "t", "/z")] {
+        let changes = vec![
+            Change::PutTurn(fx::turn(session, turn, turn)),
+            Change::SetFileChanges {
+                turn_id: tid(turn),
+                files: vec![fx::file(file)],
+            },
+        ];
+        bench.commit(session, 1_100, changes).await;
+    }
+    let changes = bench.store().session_changes(&a).await.unwrap();
+    let expected = [
+        (tid("u"), vec![fx::file("/x")]),
+        (tid("t"), vec![fx::file("/z")]),
+    ];
+    assert_eq!(changes, expected);
+}
+
+pub async fn a_restore_is_pending_until_it_is_done(bench: &mut Bench) {
+    let a = bench.session("a").await;
+    let b = bench.session("b").await;
+    let restore = |phase| {
+        Box::new(Restore {
+            phase,
+            files: vec![RestoreFile {
+                file: "/x".into(),
+                raw_path: Some("2f78ff".into()),
+                safety: Some(FileState {
+                    mode: "100644".into(),
+                    oid: "0123".into(),
+                }),
+                expected: None,
+                target: None,
+                applied: false,
+                conflict: Some(Conflict::Changed),
+            }],
+            revert: None,
+            force: false,
+        })
+    };
+    let pending = restore(RestorePhase::Pending);
+    for id in [&a, &b] {
+        let change = Change::SetRestore(Some(pending.clone()));
+        bench.commit(id, 1_100, vec![change]).await;
+    }
+    assert_eq!(
+        bench.store().restore(&a).await.unwrap(),
+        Some(*pending.clone())
+    );
+    let mut both = bench.store().pending_restores().await.unwrap();
+    both.sort();
+    assert_eq!(both, [a.clone(), b.clone()]);
+    let done = restore(RestorePhase::Done);
+    bench
+        .commit(&a, 1_200, vec![Change::SetRestore(Some(done.clone()))])
+        .await;
+    bench
+        .commit(&b, 1_200, vec![Change::SetRestore(None)])
+        .await;
+    assert_eq!(bench.store().restore(&a).await.unwrap(), Some(*done));
+    assert_eq!(bench.store().restore(&b).await.unwrap(), None);
+    assert!(bench.store().pending_restores().await.unwrap().is_empty());
 }
 
 pub async fn a_share_is_replaced(bench: &mut Bench) {

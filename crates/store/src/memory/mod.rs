@@ -197,6 +197,19 @@ impl Store for MemoryStore {
         Ok(files.next().cloned().unwrap_or_default())
     }
 
+    async fn session_changes(
+        &self,
+        session: &SessionId,
+    ) -> StoreResult<Vec<(TurnId, Vec<FileChange>)>> {
+        let state = self.open()?;
+        let Some(record) = state.sessions.get(session) else {
+            return Ok(Vec::new());
+        };
+        let turns = record.turns.iter().map(|t| &t.row.id);
+        let changes = turns.filter_map(|id| Some((id.clone(), record.files.get(id)?.clone())));
+        Ok(changes.collect())
+    }
+
     async fn restore(&self, session: &SessionId) -> StoreResult<Option<Restore>> {
         let state = self.open()?;
         Ok(state.sessions.get(session).and_then(|r| r.restore.clone()))
