@@ -43,9 +43,14 @@ pub(crate) fn check_directory(path: &Path) -> Result<(), AgentError> {
     }
 }
 
-/// Our own settings (tokens among them) are not the agent's business.
-fn is_private(name: &str) -> bool {
-    name.starts_with("SESSIOND_") && name != crate::demo::HOME
+/// Our own settings (tokens among them) are not the business of what we start.
+pub(crate) fn keep_private(command: &mut Command) {
+    let is_private = |name: &str| name.starts_with("SESSIOND_") && name != crate::demo::HOME;
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_private) {
+            command.env_remove(name);
+        }
+    }
 }
 
 pub(crate) fn start(
@@ -57,11 +62,7 @@ pub(crate) fn start(
     let cwd = spec.cwd.as_deref().unwrap_or(cwd);
     check_directory(cwd)?;
     let mut command = Command::new(&spec.command);
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_private) {
-            command.env_remove(name);
-        }
-    }
+    keep_private(&mut command);
     command
         .args(&spec.args)
         .envs(&spec.env)

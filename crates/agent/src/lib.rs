@@ -14,6 +14,7 @@ mod process;
 mod profile;
 mod prompt;
 mod reader;
+mod shell;
 mod usage;
 mod wire;
 
@@ -28,6 +29,7 @@ pub use host::{
 pub use process::{ProcessId, Reaped, reap_orphan};
 pub use profile::{Capabilities, ProfileUpdate};
 pub use prompt::PromptBlock;
+pub use shell::{Shell, ShellEnd, ShellNews};
 pub use translate::{
     Effect, Env, Outcome, PermissionAsk, Translator, TurnContext, Verdict, choose_option, verdict,
 };

@@ -1,14 +1,23 @@
 //! What the agent is sent for a prompt.
 
+use std::collections::HashSet;
+
 use sessiond_agent::PromptBlock;
-use sessiond_model::{Message, MessageInfo, PartBody, RestoreRung};
-use sessiond_store::{MessageCursor, MessageQuery, StoreError};
+use sessiond_model::{
+    Message, MessageDoc, MessageId, MessageInfo, PartBody, RestoreRung, Turn, TurnKind,
+};
+use sessiond_store::{MessageCursor, MessageQuery, StoreError, TurnQuery};
 
 use crate::actor::Actor;
-use crate::context::ContextBuilder;
+use crate::context::{ContextBuilder, shell_run};
+use crate::turn::COMPACTION_PROMPT;
 
 /// Messages read at once while looking back.
 const PAGE: u32 = 50;
+/// Pages read in search of a summary once the budget of a context is spent.
+const LOOK_BACK: usize = 40;
+/// Most bytes told of what people did since the agent was last asked.
+const UNHEARD: usize = 32 << 10;
 
 impl Actor {
     /// The prompt's own parts, after what the agent has not heard: the whole transcript when
@@ -22,7 +31,7 @@ impl Actor {
         let mut blocks = Vec::new();
         match rung {
             RestoreRung::Rebuilt => {
-                blocks.extend(self.rebuilt(position).await?.map(PromptBlock::Text));
+                blocks.extend(self.rebuilt(&user.id).await?.map(PromptBlock::Text));
             }
             RestoreRung::New | RestoreRung::Live | RestoreRung::Resumed | RestoreRung::Loaded => {
                 blocks.extend(
@@ -50,24 +59,40 @@ impl Actor {
         Ok(blocks)
     }
 
-    async fn rebuilt(&self, position: MessageCursor) -> Result<Option<String>, StoreError> {
+    /// Everything that was said, or the last summary and what came after it. What waits in the
+    /// queue has not been said yet.
+    async fn rebuilt(&self, asked: &MessageId) -> Result<Option<String>, StoreError> {
+        let open = TurnQuery {
+            open_only: true,
+            limit: None,
+        };
+        let open = self.inner.store.turns(&self.live.id, &open).await?;
+        let mut unsaid: HashSet<MessageId> = open.into_iter().flat_map(messages_of).collect();
+        unsaid.insert(asked.clone());
         let mut builder = ContextBuilder::new(self.inner.config.context_budget);
-        let mut before = Some(position);
-        while let Some(at) = before {
-            let query = MessageQuery {
-                before: Some(at),
-                limit: Some(PAGE),
-            };
+        let mut spare = LOOK_BACK;
+        let mut query = MessageQuery {
+            before: None,
+            limit: Some(PAGE),
+        };
+        loop {
             let page = self.inner.store.messages(&self.live.id, &query).await?;
-            before = page.older;
-            if !page.messages.iter().rev().all(|doc| builder.push(doc)) {
-                break;
+            let mut said = page
+                .messages
+                .iter()
+                .rev()
+                .filter(|d| !unsaid.contains(&d.id));
+            let goes_on = said.all(|doc| builder.push(doc));
+            spare -= usize::from(builder.is_full());
+            query.before = page.older;
+            if !goes_on || query.before.is_none() || spare == 0 {
+                return Ok(builder.finish());
             }
         }
-        Ok(builder.finish())
     }
 
-    /// User messages right before this one that no turn has carried to the agent.
+    /// What people said and ran since the agent was last asked something: messages that were
+    /// only stored, and shell commands.
     async fn unheard(&self, position: MessageCursor) -> Result<Vec<String>, StoreError> {
         let query = MessageQuery {
             before: Some(position),
@@ -75,31 +100,63 @@ impl Actor {
         };
         let page = self.inner.store.messages(&self.live.id, &query).await?;
         let mut texts = Vec::new();
+        let mut left = UNHEARD;
         for doc in page.messages.iter().rev() {
-            let Some(message) = doc.message() else {
+            let is_user = |m: Message| matches!(m.info, MessageInfo::User(_));
+            if !doc.message().is_some_and(is_user) {
                 continue;
-            };
-            if !matches!(message.info, MessageInfo::User(_))
-                || self
-                    .inner
-                    .store
-                    .turn_of_message(&self.live.id, &message.id)
-                    .await?
-                    .is_some()
+            }
+            let text = match self
+                .inner
+                .store
+                .turn_of_message(&self.live.id, &doc.id)
+                .await?
             {
+                None => said(doc),
+                Some(turn) if matches!(turn.kind, TurnKind::Shell { .. }) => {
+                    self.run_by_person(&turn).await?
+                }
+                // It ended before the agent was asked.
+                Some(turn) if turn.restore.is_none() => None,
+                Some(_) => break,
+            };
+            let Some(text) = text else { continue };
+            if text.len() > left {
+                texts.push("[more was said and run before this; it is left out]".to_owned());
                 break;
             }
-            for part in doc.typed_parts().into_iter().rev() {
-                if let PartBody::Text { text, ignored, .. } = part.body
-                    && ignored != Some(true)
-                {
-                    texts.push(text);
-                }
-            }
+            left -= text.len();
+            texts.push(text);
         }
         texts.reverse();
         Ok(texts)
     }
+
+    /// What came of a shell command of a person.
+    async fn run_by_person(&self, turn: &Turn) -> Result<Option<String>, StoreError> {
+        let Some(id) = &turn.assistant_message_id else {
+            return Ok(None);
+        };
+        let doc = self.inner.store.message(&self.live.id, id).await?;
+        Ok(doc.and_then(|doc| shell_run(&doc.typed_parts())))
+    }
+}
+
+fn messages_of(turn: Turn) -> impl Iterator<Item = MessageId> {
+    std::iter::once(turn.user_message_id).chain(turn.assistant_message_id)
+}
+
+/// The text of a message that was only stored.
+fn said(doc: &MessageDoc) -> Option<String> {
+    let texts: Vec<String> = doc
+        .typed_parts()
+        .into_iter()
+        .filter_map(|part| match part.body {
+            PartBody::Text { text, ignored, .. } => (ignored != Some(true)).then_some(text),
+            _ => None,
+        })
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
 fn block(body: PartBody) -> Option<PromptBlock> {
@@ -122,6 +179,7 @@ fn block(body: PartBody) -> Option<PromptBlock> {
         } => Some(PromptBlock::Text(format!(
             "Do this as a sub-task with the agent {agent} ({description}):\n{prompt}"
         ))),
+        PartBody::Compaction { .. } => Some(PromptBlock::Text(COMPACTION_PROMPT.to_owned())),
         _ => None,
     }
 }

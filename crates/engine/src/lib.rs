@@ -8,6 +8,7 @@ mod actor;
 mod asks;
 mod bind;
 mod blocks;
+mod commands;
 mod context;
 mod engine;
 mod error;
@@ -20,6 +21,7 @@ mod recovery;
 mod replies;
 mod sessions;
 mod subscription;
+mod template;
 mod turn;
 mod types;
 mod workspace;
@@ -31,6 +33,7 @@ pub use notice::{Notice, NoticeBody, ToastVariant};
 pub use replies::{Rendered, Replies};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{
-    AbortOptions, Accepted, AgentStatus, Created, EngineConfig, EngineHealth, NewSession,
-    PromptInput, PromptPart, QueuePolicy, SessionUpdate, Workspace,
+    AbortOptions, Accepted, AgentStatus, CommandInput, CommandSource, CommandTemplate, Created,
+    EngineConfig, EngineHealth, NewSession, OfferedCommand, PromptInput, PromptPart, QueuePolicy,
+    SessionUpdate, ShellInput, TurnInput, WhenBusy, Workspace,
 };

@@ -1,4 +1,5 @@
-//! Accepting prompts: validation, de-duplication, and the one commit that makes them durable.
+//! Accepting turns: validation, de-duplication, and the one commit that makes them durable.
+//! Prompts, commands, shell commands and compactions all come through [`Engine::accept`].
 
 use std::sync::Arc;
 
@@ -6,14 +7,14 @@ use sessiond_agent::Availability;
 use sessiond_model::{
     Change, IdStamp, Message, MessageDoc, MessageId, MessageInfo, MessageModel, MessageTime,
     ModelRef, Part, PartBody, PartId, PermissionAction, PermissionRule, Require, Session,
-    SessionId, SessionPatch, Status, Turn, TurnId, TurnOptions, TurnState, UserInfo,
+    SessionId, SessionPatch, Status, Turn, TurnId, TurnKind, TurnOptions, TurnState, UserInfo,
 };
 use sessiond_store::{EntityKind, StoreError};
 
 use crate::engine::{Engine, Inner, Result};
 use crate::live::{Head, Live};
 use crate::sessions::key_misused;
-use crate::{Accepted, EngineError, PromptInput};
+use crate::{Accepted, EngineError, PromptInput, WhenBusy};
 
 /// Most parts of one prompt.
 const MAX_PARTS: usize = 1000;
@@ -21,6 +22,31 @@ const MAX_PARTS: usize = 1000;
 pub(crate) const DEFAULT_MODE: &str = "build";
 /// The model of an agent that has not told its models yet.
 pub(crate) const DEFAULT_MODEL: &str = "default";
+
+/// A request for a turn: what is stored as the user message, and what is done about it.
+#[derive(Clone, Debug)]
+pub(crate) struct TurnRequest {
+    pub(crate) kind: TurnKind,
+    pub(crate) input: PromptInput,
+    pub(crate) busy: WhenBusy,
+}
+
+impl TurnRequest {
+    /// Whether a coding agent is asked.
+    fn asks_agent(&self) -> bool {
+        !self.input.no_reply && !matches!(self.kind, TurnKind::Shell { .. })
+    }
+
+    /// Whether a stored message and its turn came of the same request. What a command's
+    /// message says depends on the commands of that time, so its name and arguments count.
+    fn made(&self, doc: &MessageDoc, turn: Option<&Turn>) -> bool {
+        let is_user = doc
+            .message()
+            .is_some_and(|m| matches!(m.info, MessageInfo::User(_)));
+        let same_kind = turn.map_or(TurnKind::Prompt, |t| t.kind.clone()) == self.kind;
+        is_user && same_kind && (self.kind != TurnKind::Prompt || same_content(doc, &self.input))
+    }
+}
 
 impl Engine {
     /// Accepts a prompt: durable when this returns. The same `message_id` (or idempotency
@@ -31,24 +57,38 @@ impl Engine {
     /// an id that belongs to another message, or a key used for another request;
     /// `Unavailable` when the queue is full or the engine is stopping.
     pub async fn prompt(&self, id: &SessionId, input: PromptInput) -> Result<Accepted> {
+        let request = TurnRequest {
+            kind: TurnKind::Prompt,
+            input,
+            busy: WhenBusy::Queue,
+        };
+        self.accept(id, request).await
+    }
+
+    /// Accepts a turn of any kind.
+    pub(crate) async fn accept(&self, id: &SessionId, request: TurnRequest) -> Result<Accepted> {
         let inner = &self.0;
         inner.refuse_when_stopping()?;
         let live = inner.live(id).await?;
-        check_parts(&input)?;
-        if let Some(accepted) = inner.seen_before(id, &input).await? {
+        let input = &request.input;
+        check_parts(&request)?;
+        if let Some(accepted) = inner.seen_before(id, &request).await? {
             return Ok(accepted);
         }
         let session = self.session(id).await?;
-        let options = inner.options(&session, &input)?;
+        let options = inner.options(&session, input, request.asks_agent())?;
         let (commit, accepted, first) = {
             let mut head = live.head();
+            if request.busy == WhenBusy::Refuse && head.open_turns > 0 {
+                return Err(EngineError::Busy(id.clone()));
+            }
             if !input.no_reply && head.open_turns >= inner.config.queue_limit {
                 return Err(EngineError::Unavailable {
                     reason: format!("{} prompts wait in this session already", head.open_turns),
                     retry_after: std::time::Duration::from_secs(5),
                 });
             }
-            inner.submit_prompt(&live, &mut head, &session, &input, &options)
+            inner.submit_turn(&live, &mut head, &session, &request, &options)
         };
         if let Err(e) = commit.await {
             if accepted.turn.is_some() {
@@ -57,7 +97,7 @@ impl Engine {
             return match e {
                 // Two requests with one id at the same time: the other one was first.
                 StoreError::Precondition(Require::MessageAbsent(message)) => inner
-                    .seen_before(id, &input)
+                    .seen_before(id, &request)
                     .await?
                     .ok_or_else(|| EngineError::not_found(EntityKind::Message, &message)),
                 StoreError::Precondition(Require::NotDeleted) => {
@@ -96,12 +136,13 @@ impl Engine {
 }
 
 impl Inner {
-    /// The answer to a prompt that came before: by its message id or its idempotency key.
-    async fn seen_before(&self, id: &SessionId, input: &PromptInput) -> Result<Option<Accepted>> {
+    /// The answer to a request that came before: by its message id or its idempotency key.
+    async fn seen_before(&self, id: &SessionId, request: &TurnRequest) -> Result<Option<Accepted>> {
+        let input = &request.input;
         if let Some((key, digest)) = &input.idempotency
             && let Some(turn) = self.store.turn_by_key(id, key).await?
         {
-            if turn.idempotency_digest.as_ref() != Some(digest) {
+            if turn.idempotency_digest.as_ref() != Some(digest) || turn.kind != request.kind {
                 return Err(key_misused(key));
             }
             let doc = self
@@ -135,24 +176,20 @@ impl Inner {
         let Some(doc) = self.store.message(id, message_id).await? else {
             return Ok(None);
         };
-        let same = doc
-            .message()
-            .is_some_and(|m| matches!(m.info, MessageInfo::User(_)))
-            && same_content(&doc, input);
-        if !same {
+        let turn = self.store.turn_of_message(id, message_id).await?;
+        if !request.made(&doc, turn.as_ref()) {
             return Err(taken(None, "this id was used before for another message"));
         }
-        let turn = self.store.turn_of_message(id, message_id).await?;
         Ok(accepted_again(&doc, turn))
     }
 
-    /// Builds and submits the commit of a prompt. Answers also whether it makes the session busy.
-    fn submit_prompt(
+    /// Builds and submits the commit of a turn. Answers also whether it makes the session busy.
+    fn submit_turn(
         &self,
         live: &Live,
         head: &mut Head,
         session: &Session,
-        input: &PromptInput,
+        TurnRequest { kind, input, .. }: &TurnRequest,
         options: &TurnOptions,
     ) -> (sessiond_store::CommitFuture, Accepted, bool) {
         let now = self.clock.now();
@@ -214,9 +251,11 @@ impl Inner {
                 .or_else(|| Some("default".into())),
             ..options.model.clone()
         };
+        // A summary may be written by another model: the conversation keeps its own.
+        let keeps = *kind == TurnKind::Compaction;
         changes.push(Change::UpdateSession(SessionPatch {
-            agent: (session.agent.as_ref() != Some(&agent)).then_some(agent),
-            model: (session.model.as_ref() != Some(&model)).then_some(model),
+            agent: (!keeps && session.agent.as_ref() != Some(&agent)).then_some(agent),
+            model: (!keeps && session.model.as_ref() != Some(&model)).then_some(model),
             permission: input.tools.as_ref().map(|tools| {
                 let rule = |(name, on): (&String, &bool)| PermissionRule {
                     permission: name.clone(),
@@ -247,7 +286,7 @@ impl Inner {
                 failure: None,
                 idempotency_key: input.idempotency.as_ref().map(|(key, _)| key.clone()),
                 idempotency_digest: input.idempotency.as_ref().map(|(_, digest)| digest.clone()),
-                kind: sessiond_model::TurnKind::Prompt,
+                kind: kind.clone(),
                 worktree: None,
             };
             changes.push(Change::PutTurn(turn.clone()));
@@ -274,7 +313,12 @@ impl Inner {
 
     /// Who and what is to answer: what the prompt says, else what the session had, else the
     /// defaults. Anything unknown is refused before it is stored.
-    pub(crate) fn options(&self, session: &Session, input: &PromptInput) -> Result<TurnOptions> {
+    pub(crate) fn options(
+        &self,
+        session: &Session,
+        input: &PromptInput,
+        asks_agent: bool,
+    ) -> Result<TurnOptions> {
         let wanted = input.model.as_ref().or(session.model.as_ref());
         let agent = wanted.map_or_else(|| self.default_agent(), |m| m.provider_id.clone());
         if self.catalogue.get(&agent).is_none() {
@@ -287,8 +331,7 @@ impl Inner {
                 ),
             ));
         }
-        if !input.no_reply
-            && let Availability::Missing { reason } = self.catalogue.availability(&agent)
+        if asks_agent && let Availability::Missing { reason } = self.catalogue.availability(&agent)
         {
             return Err(EngineError::invalid(
                 "model.providerID",
@@ -367,7 +410,7 @@ fn raised(floor: IdStamp, seen: IdStamp) -> IdStamp {
     }
 }
 
-fn check_parts(input: &PromptInput) -> Result<()> {
+fn check_parts(TurnRequest { kind, input, .. }: &TurnRequest) -> Result<()> {
     if input.parts.len() > MAX_PARTS {
         return Err(EngineError::invalid(
             "parts",
@@ -384,13 +427,14 @@ fn check_parts(input: &PromptInput) -> Result<()> {
                 format!("{id} is given twice"),
             ));
         }
-        let fits = matches!(
-            part.body,
+        let fits = match part.body {
             PartBody::Text { .. }
-                | PartBody::File { .. }
-                | PartBody::Agent { .. }
-                | PartBody::Subtask { .. }
-        );
+            | PartBody::File { .. }
+            | PartBody::Agent { .. }
+            | PartBody::Subtask { .. } => true,
+            PartBody::Compaction { .. } => *kind == TurnKind::Compaction,
+            _ => false,
+        };
         if !fits {
             return Err(EngineError::invalid(
                 format!("parts[{i}].type"),

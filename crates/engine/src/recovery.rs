@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sessiond_agent::{Reaped, reap_orphan};
 use sessiond_model::{
     Change, Part, SessionId, SessionPatch, Status, StatusKind, Turn, TurnEnd, TurnFailure,
-    TurnState, rules,
+    TurnKind, TurnState, rules,
 };
 use sessiond_store::{AskQuery, TurnQuery};
 
@@ -37,6 +37,20 @@ pub(crate) async fn recover(inner: &Arc<Inner>) -> Result<(), EngineError> {
         recover_session(inner, &id).await?;
     }
     Ok(())
+}
+
+/// Ends what a shell command of an earlier run has left: the id of its turn marks it.
+async fn reap_shell(turn: &Turn, parts: &[Part]) {
+    if !matches!(turn.kind, TurnKind::Shell { .. } | TurnKind::Command { .. }) {
+        return;
+    }
+    let recorded = parts.iter().find_map(crate::turn::recorded_process);
+    let (pid, started) = recorded.unwrap_or_default();
+    let marker = turn.id.to_string();
+    let reaped = tokio::task::spawn_blocking(move || reap_orphan(pid, started, &marker)).await;
+    if let Ok(Reaped::Killed { processes }) = reaped {
+        tracing::warn!(session = %turn.session_id, turn = %turn.id, processes, "ended a shell command that an earlier run had left");
+    }
 }
 
 async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), EngineError> {
@@ -75,6 +89,7 @@ async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), Engin
         };
         let assistant = doc.as_ref().and_then(sessiond_model::MessageDoc::message);
         let parts: Vec<Part> = doc.map(|d| d.typed_parts()).unwrap_or_default();
+        reap_shell(turn, &parts).await;
         let of_turn = |turn_id| turn_id == &turn.id;
         let permissions: Vec<_> = permissions
             .iter()

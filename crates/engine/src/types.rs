@@ -31,6 +31,8 @@ pub struct EngineConfig {
     pub queue_limit: usize,
     /// Size in bytes of a rebuilt context.
     pub context_budget: usize,
+    /// Slash commands by name.
+    pub commands: BTreeMap<String, CommandTemplate>,
     /// Sessions that changed within this time are shown again to OpenCode streams that come
     /// without a cursor.
     pub catch_up: Duration,
@@ -48,6 +50,7 @@ impl Default for EngineConfig {
             term_grace: Duration::from_secs(3),
             queue_limit: 100,
             context_budget: 200_000,
+            commands: BTreeMap::new(),
             catch_up: Duration::from_secs(600),
         }
     }
@@ -138,6 +141,90 @@ pub struct PromptInput {
     pub format: Option<Value>,
     /// Idempotency key and digest of the request.
     pub idempotency: Option<(String, String)>,
+}
+
+/// What every request for a turn may say, whatever the turn does.
+#[derive(Clone, Debug, Default)]
+pub struct TurnInput {
+    /// Id of the user message, chosen by the client; the same id again is the same request.
+    pub message_id: Option<MessageId>,
+    /// OpenCode agent (mode of the coding agent).
+    pub agent: Option<String>,
+    /// Model; its provider names the coding agent.
+    pub model: Option<ModelRef>,
+    /// Idempotency key and digest of the request.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// A shell command of a person.
+#[derive(Clone, Debug)]
+pub struct ShellInput {
+    /// The command line.
+    pub command: String,
+    /// What happens when the session is busy.
+    pub busy: WhenBusy,
+    /// The rest.
+    pub turn: TurnInput,
+}
+
+/// A slash command.
+#[derive(Clone, Debug)]
+pub struct CommandInput {
+    /// Its name, without the slash.
+    pub name: String,
+    /// What was typed after it.
+    pub arguments: String,
+    /// Parts to send along.
+    pub parts: Vec<PromptPart>,
+    /// The rest.
+    pub turn: TurnInput,
+}
+
+/// What happens to a request for a turn when the session is busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// It waits in the queue.
+    #[default]
+    Queue,
+    /// It is refused.
+    Refuse,
+}
+
+/// A slash command of the configuration (or built in): a template of a prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandTemplate {
+    /// For people.
+    pub description: String,
+    /// The prompt, with `$1`…, `$ARGUMENTS` and ``!`command` `` in it.
+    pub template: String,
+    /// OpenCode agent (mode) to run it with.
+    pub agent: Option<String>,
+    /// Model to run it with.
+    pub model: Option<ModelRef>,
+}
+
+/// A slash command that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedCommand {
+    /// Its name, without the slash.
+    pub name: String,
+    /// Where it comes from.
+    pub source: CommandSource,
+    /// What it sends. For a coding agent's own command that is what a person would type.
+    pub template: CommandTemplate,
+    /// What its arguments are, in the agent's words.
+    pub hint: Option<String>,
+}
+
+/// Where a slash command comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandSource {
+    /// sessiond's own.
+    BuiltIn,
+    /// The configuration.
+    Config,
+    /// The coding agent of this name.
+    Agent(String),
 }
 
 /// One part of a prompt: a part body of a kind that a client may send

@@ -34,6 +34,9 @@ pub(super) enum Step {
     ErrorText(String),
     Nothing,
     Title(String),
+    /// What the next prompt does, whatever it says.
+    Next(String),
+    Summarise,
     Noise,
     Request(String),
     /// A command with something missing; how it is used.
@@ -43,7 +46,7 @@ pub(super) enum Step {
 }
 
 /// The commands: name, arguments, description.
-pub(super) const COMMANDS: [(&str, &str, &str); 22] = [
+pub(super) const COMMANDS: [(&str, &str, &str); 23] = [
     ("help", "", "list the commands"),
     ("think", "[TEXT]", "think before answering"),
     ("write", "PATH TEXT", "write a file (\\n starts a new line)"),
@@ -67,6 +70,11 @@ pub(super) const COMMANDS: [(&str, &str, &str); 22] = [
     ("big", "BYTES", "give so much output"),
     ("history", "", "tell what I remember of this session"),
     ("title", "TEXT", "name the session"),
+    (
+        "next",
+        "COMMAND",
+        "do that at the next prompt, whatever it says",
+    ),
     ("fail", "[MESSAGE]", "fail as if the model had failed"),
     ("fail-auth", "", "fail as if a log-in were missing"),
     (
@@ -96,9 +104,23 @@ pub(super) const COMMANDS: [(&str, &str, &str); 22] = [
     ("crash", "", "end the process in the middle of the turn"),
 ];
 
+/// How sessiond's requests begin that a model would understand without being told.
+const SUMMARISE: &str = "Summarise this conversation.";
+const INIT: &str = "Write AGENTS.md in this directory";
+/// What the demo agent knows of any project.
+const AGENTS_MD: &str = "# AGENTS.md\n\nWritten by the demo agent, which has read nothing.\n";
+
 /// Reads a prompt: every line that starts with a command is a step, the lines between are
 /// one text each.
 pub(super) fn read(prompt: &str) -> Vec<Step> {
+    if prompt.starts_with(SUMMARISE) {
+        return vec![Step::Summarise];
+    }
+    if prompt.starts_with(INIT) {
+        let path = "AGENTS.md".to_owned();
+        let text = AGENTS_MD.to_owned();
+        return vec![Step::Write { path, text }];
+    }
     let mut steps = Vec::new();
     let mut talk = String::new();
     let end_talk = |talk: &mut String, steps: &mut Vec<Step>| {
@@ -176,6 +198,8 @@ fn command(line: &str) -> Option<Step> {
         "history" => Step::History,
         "title" if rest.is_empty() => usage("/title TEXT"),
         "title" => Step::Title(rest.to_owned()),
+        "next" if rest.is_empty() => usage("/next COMMAND"),
+        "next" => Step::Next(rest.to_owned()),
         "fail" => Step::Fail(or("the demo model failed on request")),
         "fail-auth" => Step::FailAuth,
         "error-text" => Step::ErrorText(or("the demo model is overloaded")),

@@ -35,6 +35,9 @@ pub(super) struct Session {
     pub(super) model: String,
     pub(super) title: Option<String>,
     pub(super) history: Vec<Said>,
+    /// What the next prompt does, whatever it says.
+    #[serde(default)]
+    pub(super) next: Option<String>,
     #[serde(skip, default = "first_mode")]
     pub(super) mode: String,
     /// Kinds of tools that need not be asked for again.
@@ -64,6 +67,7 @@ impl Session {
             model: MODELS[0].0.to_owned(),
             title: None,
             history: Vec::new(),
+            next: None,
             mode: first_mode(),
             always: BTreeSet::new(),
             cost: 0.0,

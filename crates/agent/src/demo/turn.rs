@@ -87,7 +87,8 @@ impl Turn {
     pub(super) async fn run(mut self) {
         self.take_prompt().await;
         let mut end = End::Stop("end_turn");
-        for step in read(&self.prompt) {
+        let script = self.session.lock().next.take();
+        for step in read(script.as_ref().unwrap_or(&self.prompt)) {
             let deaf = matches!(step, Step::Hang | Step::Stubborn(_));
             let mut cancelled = self.cancelled.clone();
             let result = if deaf {
@@ -295,6 +296,11 @@ impl Turn {
                 self.title(&title).await;
                 self.say("The session has a new name.").await;
             }
+            Step::Next(command) => {
+                self.session.lock().next = Some(command);
+                self.say("At the next prompt.").await;
+            }
+            Step::Summarise => self.summarise().await,
             Step::Noise => self.noise().await,
             Step::Request(method) => {
                 let params = json!({"sessionId": self.session_id, "path": "/"});
@@ -382,6 +388,21 @@ impl Turn {
         if !context.is_empty() {
             text.push_str("I was given this along:\n");
             text.push_str(&context.join("\n"));
+        }
+        self.say(&text).await;
+    }
+
+    async fn summarise(&mut self) {
+        let history = self.session.lock().history.clone();
+        let prompts = history.iter().filter(|s| s.by == "user").map(|s| &s.text);
+        let mut text = String::from("What was asked so far:\n");
+        // The last one is the request for this summary.
+        let count = prompts.clone().count().saturating_sub(1);
+        for prompt in prompts.take(count) {
+            text.push_str(&format!("- {}\n", prompt.replace('\n', " / ")));
+        }
+        for context in history.iter().filter(|s| s.by == "context") {
+            text.push_str(&format!("I was told: {}\n", context.text));
         }
         self.say(&text).await;
     }

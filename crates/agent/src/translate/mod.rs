@@ -218,6 +218,14 @@ impl Translator {
         effects
     }
 
+    /// Whether the agent has said a word, reasoning apart.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        let open = self.stream.iter().filter(|s| s.kind == Kind::Text);
+        let texts = self.texts.iter().chain(open.map(|s| &s.text));
+        texts.into_iter().any(|text| !text.trim().is_empty())
+    }
+
     /// The parts that may still change, as they are now.
     #[must_use]
     pub fn open_parts(&self) -> Vec<Part> {

@@ -17,9 +17,9 @@ use crate::actor::{Actor, Command};
 use crate::bind::{NotReady, stop_group};
 
 /// How far the stored rows of open parts may be behind.
-const CHECKPOINT: Duration = Duration::from_millis(250);
+pub(super) const CHECKPOINT: Duration = Duration::from_millis(250);
 /// Time for each step of a shutdown: cancel, SIGTERM.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 impl Actor {
     /// Runs until the agent has answered, died, or was ended.

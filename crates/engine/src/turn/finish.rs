@@ -4,11 +4,11 @@ use sessiond_agent::{Effect, Outcome, verdict};
 use sessiond_model::{
     Change, DiffSummary, FileChange, FileDiff, MessageError, MessageId, MessageInfo, PartBody,
     PermissionOutcome, SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure,
-    TurnState, Usage, UserSummary, rules,
+    TurnKind, TurnState, Usage, UserSummary, rules,
 };
 use sessiond_store::{EntityKind, StoreError, TurnQuery};
 
-use super::{Cause, RETRY, Run, blank_answer};
+use super::{Cause, RETRY, Run, blank_answer, compaction, shell};
 use crate::actor::{Actor, Ended};
 use crate::bind::NotReady;
 use crate::engine::is_transient;
@@ -20,8 +20,12 @@ impl Actor {
     pub(super) async fn finish(&mut self, mut run: Run, outcome: Result<Outcome, NotReady>) {
         let (end, error, outcome) = judge(&run, outcome);
         let now = self.inner.clock.now();
-        let effects = self.with_env(|env| run.translator.finish(&outcome, env));
-        let mut changes = Vec::new();
+        let effects = if run.agentless {
+            Vec::new()
+        } else {
+            self.with_env(|env| run.translator.finish(&outcome, env))
+        };
+        let mut changes = std::mem::take(&mut run.ending);
         let mut cost = self.turn_cost(&run);
         let mut tokens = Tokens::default();
         for effect in effects {
@@ -65,8 +69,16 @@ impl Actor {
             info.tokens = tokens;
             info.error.clone_from(&error);
         }
-        let ended = rules::ended_message(&run.assistant, &end, now);
+        let ended = run
+            .is_shell()
+            .then(|| shell::ended_message(&run.assistant, &end, now))
+            .flatten()
+            .unwrap_or_else(|| rules::ended_message(&run.assistant, &end, now));
         changes.push(Change::PutMessage(ended));
+        let compacted = run.is_compaction() && end.state() == TurnState::Completed;
+        if compacted {
+            changes.extend(self.let_go().await);
+        }
         if tokens != Tokens::default() || cost > 0.0 {
             changes.push(Change::RecordUsage(Usage {
                 turn_id: run.turn.id.clone(),
@@ -105,11 +117,14 @@ impl Actor {
             let changed = NoticeBody::DiffChanged(diffs.into());
             self.inner.notice(&self.live, changed);
         }
+        if let Some(done) = done_notice(&run, compacted) {
+            self.inner.notice(&self.live, done);
+        }
         for id in &run.open {
             self.inner.hub.close_part(id);
         }
         self.live.turn_changed();
-        if let Some(slot) = &mut self.slot {
+        if let Some(slot) = self.slot.as_mut().filter(|_| !run.agentless) {
             slot.cost_before = run.cost_total.or(slot.cost_before);
             self.last = Some(Ended {
                 translator: run.translator,
@@ -118,6 +133,9 @@ impl Actor {
         }
         for done in run.stopping.into_iter().flat_map(|s| s.done) {
             let _ = done.send(());
+        }
+        if compacted {
+            self.end_agent().await;
         }
     }
 
@@ -255,6 +273,19 @@ impl Actor {
     }
 }
 
+/// What OpenCode tells of a turn beside its messages.
+fn done_notice(run: &Run, compacted: bool) -> Option<NoticeBody> {
+    match &run.turn.kind {
+        TurnKind::Command { name, arguments } => Some(NoticeBody::CommandExecuted {
+            name: name.clone(),
+            arguments: arguments.clone(),
+            message_id: run.assistant.id.clone(),
+        }),
+        TurnKind::Compaction if compacted => Some(NoticeBody::Compacted),
+        _ => None,
+    }
+}
+
 impl From<NotReady> for Outcome {
     fn from(e: NotReady) -> Self {
         Self::Died(e.failure.message)
@@ -271,7 +302,7 @@ fn judge(
         return match stopping.cause {
             Cause::Abort(_) => (
                 TurnEnd::Aborted,
-                Some(MessageError::Aborted {
+                (!run.is_shell()).then(|| MessageError::Aborted {
                     message: "Aborted".into(),
                 }),
                 outcome,
@@ -306,6 +337,11 @@ fn judge(
         };
     }
     match outcome {
+        Ok(outcome) if run.agentless => {
+            let finish = "stop".to_owned();
+            (TurnEnd::Completed { finish }, None, outcome)
+        }
+        Ok(outcome) if run.is_compaction() => compaction::judge(run, outcome),
         Ok(outcome) => {
             let verdict = verdict(&outcome, &run.translator);
             (verdict.end, verdict.error, outcome)

@@ -1,8 +1,11 @@
 //! The life of one turn, from the queue to its end.
 
 mod apply;
+mod compaction;
 mod drive;
 mod finish;
+mod output;
+mod shell;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -11,7 +14,7 @@ use sessiond_agent::{Env, Outcome, RequestId, Translator, TurnContext};
 use sessiond_model::{
     AssistantInfo, Change, Message, MessageDoc, MessageError, MessageId, MessageInfo, MessagePath,
     MessageTime, ModelRef, Part, PartBody, PartId, PermissionId, PermissionOption, RestoreRung,
-    Session, SessionPatch, Timestamp, Tokens, Turn, TurnFailure, TurnState, rules,
+    Session, SessionPatch, Timestamp, Tokens, Turn, TurnFailure, TurnKind, TurnState, rules,
 };
 use sessiond_store::{MessageCursor, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +23,9 @@ use tokio::time::Instant;
 use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
+
+pub(crate) use compaction::PROMPT as COMPACTION_PROMPT;
+pub(crate) use shell::recorded_process;
 
 /// Wait between two attempts at a store that is not available.
 const RETRY: Duration = Duration::from_secs(1);
@@ -67,6 +73,20 @@ struct Run {
     auto_title: Option<String>,
     cost_total: Option<f64>,
     stopping: Option<Stopping>,
+    /// No agent is asked.
+    agentless: bool,
+    /// Changes to be committed with the end of the turn.
+    ending: Vec<Change>,
+}
+
+impl Run {
+    fn is_shell(&self) -> bool {
+        matches!(self.turn.kind, TurnKind::Shell { .. })
+    }
+
+    fn is_compaction(&self) -> bool {
+        self.turn.kind == TurnKind::Compaction
+    }
 }
 
 impl Actor {
@@ -80,16 +100,33 @@ impl Actor {
                 return;
             }
         };
+        let outcome = match run.turn.kind.clone() {
+            TurnKind::Shell { command } => self.shell(&mut run, &command, commands).await,
+            TurnKind::Compaction => self.compact(&mut run, commands).await,
+            TurnKind::Prompt | TurnKind::Command { .. } => self.converse(&mut run, commands).await,
+        };
+        self.finish(run, outcome).await;
+    }
+
+    /// Has the agent answer the turn's message.
+    async fn converse(
+        &mut self,
+        run: &mut Run,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<Outcome, NotReady> {
         let ready = {
-            let prepare = self.prepare(&run.turn.options, run.position);
+            let prepare = async {
+                self.fill_template(run).await?;
+                self.prepare(&run.turn.options, run.position).await
+            };
             tokio::select! {
                 ready = prepare => Ok(ready),
                 stopping = stopped(commands) => Err(stopping),
             }
         };
         let outcome = match ready {
-            Ok(Ok(rung)) => match self.send(&mut run, rung).await {
-                Ok(()) => self.drive(&mut run, commands).await,
+            Ok(Ok(rung)) => match self.send(run, rung).await {
+                Ok(()) => self.drive(run, commands).await,
                 Err(not_ready) => Err(not_ready),
             },
             Ok(Err(not_ready)) => Err(not_ready),
@@ -102,7 +139,7 @@ impl Actor {
         if outcome.is_err() || !is_open || matches!(outcome, Ok(Outcome::Died(_))) {
             self.end_agent().await;
         }
-        self.finish(run, outcome).await;
+        outcome
     }
 
     /// Puts the turn into `running` with an assistant message to fill. `None` when its prompt
@@ -154,7 +191,6 @@ impl Actor {
             directory: session.directory.clone(),
         });
         Ok(Some(Run {
-            turn,
             user,
             position: MessageCursor(doc.position),
             assistant,
@@ -163,10 +199,16 @@ impl Actor {
             behind: BTreeSet::new(),
             grown: HashMap::new(),
             open: BTreeSet::new(),
-            auto_title: auto_title.map(|(_, new)| new),
+            // An agent's title for a summary says nothing of the conversation.
+            auto_title: auto_title
+                .map(|(_, new)| new)
+                .filter(|_| turn.kind != TurnKind::Compaction),
             cost_total: None,
             stopping: None,
+            agentless: matches!(turn.kind, TurnKind::Shell { .. }),
+            ending: Vec::new(),
             session,
+            turn,
         }))
     }
 
@@ -234,7 +276,9 @@ fn blank_answer(
         id: model_id,
         variant,
     } = turn.options.model.clone();
+    let is_summary = turn.kind == TurnKind::Compaction;
     let agent = match &user.info {
+        _ if is_summary => compaction::AGENT.to_owned(),
         MessageInfo::User(info) => info.agent.clone(),
         MessageInfo::Assistant(info) => info.agent.clone(),
     };
@@ -255,7 +299,7 @@ fn blank_answer(
                 cwd: session.directory.clone(),
                 root,
             },
-            summary: None,
+            summary: is_summary.then_some(true),
             cost: 0.0,
             tokens: Tokens::default(),
             variant,
