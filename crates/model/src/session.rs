@@ -142,7 +142,8 @@ pub struct FileDiff {
 /// A file as a snapshot keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileState {
-    /// `100644`, `100755` (executable) or `120000` (symbolic link), as git writes it.
+    /// `120000` for a symbolic link, else `100` and the permissions, as `100644` or `100600`: git's
+    /// notation, but exact.
     pub mode: String,
     /// Git object id of the content (of a link: of its target).
     pub oid: String,
