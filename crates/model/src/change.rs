@@ -121,9 +121,12 @@ pub enum Change {
     },
     /// Replaces, or removes, what a revert does to the worktree. No event.
     SetRestore(Option<Box<Restore>>),
-    /// Inserts or replaces the session's share. No event of its own (the session's row
+    /// Replaces, or removes, the session's share. No event of its own (the session's row
     /// carries the address).
-    PutShare(Share),
+    SetShare(Option<Box<Share>>),
+    /// Moves the last access of the session's share forward; nothing where there is none.
+    /// No event.
+    NoteShareAccess(Timestamp),
     /// Reports a failure of a turn. Event `session.error` with the error as payload.
     ReportError(MessageError),
     /// Raises the floor for ids minted in this session. No event.

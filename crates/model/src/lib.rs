@@ -38,7 +38,7 @@ pub use project::Project;
 pub use session::{
     Conflict, DiffStatus, DiffSummary, FileChange, FileDiff, FileState, ForkOrigin, Health,
     ModelRef, PatchOmitted, Restore, RestoreFile, RestorePhase, Revert, Session, SessionPatch,
-    Share, Status, StatusKind, TokenCache, Tokens, Usage,
+    Share, ShareMode, Status, StatusKind, TokenCache, Tokens, Usage,
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use turn::{

@@ -360,19 +360,46 @@ pub struct Usage {
     pub at: Timestamp,
 }
 
-/// A revocable capability to read one session.
+/// A revocable capability to read one session. Its address is [`Session::share_url`], which
+/// goes away with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// SHA-256 of the token in hexadecimal; the token itself is never stored.
+    /// SHA-256 of the token in hexadecimal, by which a share is found.
     pub token_hash: String,
-    /// The address given out.
-    pub url: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it stops to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
+    /// What it shows.
+    #[serde(default)]
+    pub mode: ShareMode,
+    /// When it was last looked at, to the minute. Not part of the stored document: it moves
+    /// with [`crate::Change::NoteShareAccess`].
+    #[serde(skip)]
+    pub accessed_at: Option<Timestamp>,
+}
+
+impl Share {
+    /// Whether it has stopped to work.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// What a share shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ShareMode {
+    /// The session as it is when somebody looks.
+    #[default]
+    Live,
+    /// The session up to a point.
+    Frozen {
+        /// Position of the last message shown; 0 shows none.
+        position: u64,
+    },
 }
 
 /// A partial update of a session's own fields. `None` leaves a field as it is.

@@ -18,8 +18,8 @@ pub use read::{
     BindingOf, Counters, EventsAfter, FileChangesOf, LiveBindings, MessageById, MessageOwner,
     MessagesOf, PendingPermissions, PendingQuestions, PendingRestores, PermissionById, Profiles,
     ProjectById, Projects, QuestionById, RestoreOf, SessionById, SessionByKey, SessionChanges,
-    SessionHeadById, Sessions, ShareOf, TodosOf, TurnById, TurnByKey, TurnOfMessage, TurnsOf,
-    Unfinished, UsageOf,
+    SessionHeadById, Sessions, ShareByToken, ShareOf, Shares, TodosOf, TurnById, TurnByKey,
+    TurnOfMessage, TurnsOf, Unfinished, UsageOf,
 };
 pub use schema::{
     Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS,

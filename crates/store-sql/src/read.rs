@@ -3,6 +3,7 @@
 mod events;
 mod lists;
 mod messages;
+mod shares;
 mod single;
 
 pub use events::EventsAfter;
@@ -11,8 +12,9 @@ pub use lists::{
     SessionChanges, Sessions, TurnsOf, Unfinished, UsageOf,
 };
 pub use messages::{MessageById, MessagesOf};
+pub use shares::{ShareByToken, ShareOf, Shares};
 pub use single::{
     BindingOf, Counters, FileChangesOf, MessageOwner, PermissionById, ProjectById, QuestionById,
-    RestoreOf, SessionById, SessionByKey, SessionHeadById, ShareOf, TodosOf, TurnById, TurnByKey,
+    RestoreOf, SessionById, SessionByKey, SessionHeadById, TodosOf, TurnById, TurnByKey,
     TurnOfMessage,
 };

@@ -196,10 +196,24 @@ pub(crate) const RESTORE_OF: &str =
     "SELECT r.doc FROM restore r JOIN session s ON s.sid = r.sid WHERE s.id = $1";
 pub(crate) const RESTORES_PENDING: &str = "SELECT s.id FROM restore r \
      JOIN session s ON s.sid = r.sid WHERE r.pending = 1 ORDER BY s.id";
-pub(crate) const SHARE_PUT: &str = "INSERT INTO share (sid, token_hash, doc) VALUES ($1, $2, $3) \
-     ON CONFLICT (sid) DO UPDATE SET token_hash = excluded.token_hash, doc = excluded.doc";
-pub(crate) const SHARE_OF: &str =
-    "SELECT h.doc FROM share h JOIN session s ON s.sid = h.sid WHERE s.id = $1";
+pub(crate) const SHARE_PUT: &str = "INSERT INTO share (sid, token_hash, accessed_at, doc) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT (sid) DO UPDATE SET token_hash = excluded.token_hash, \
+     accessed_at = excluded.accessed_at, doc = excluded.doc";
+pub(crate) const SHARE_DELETE: &str = "DELETE FROM share WHERE sid = $1";
+pub(crate) const SHARE_NOTE: &str = "UPDATE share SET accessed_at = $2 \
+     WHERE sid = $1 AND (accessed_at IS NULL OR accessed_at < $2)";
+pub(crate) const SHARE_OF: &str = "SELECT s.id, h.accessed_at, h.doc FROM share h \
+     JOIN session s ON s.sid = h.sid WHERE s.id = $1";
+pub(crate) const SHARE_BY_TOKEN: &str = "SELECT s.id, h.accessed_at, h.doc FROM share h \
+     JOIN session s ON s.sid = h.sid WHERE h.token_hash = $1 LIMIT 1";
+pub(crate) const SHARES: &str = concat!(
+    "SELECT h.accessed_at, h.doc, ",
+    session_columns!(),
+    " FROM share h JOIN session s ON s.sid = h.sid WHERE s.deleted_at IS NULL \
+     AND h.sid < COALESCE((SELECT sid FROM session WHERE id = $1), \
+         CASE WHEN CAST($1 AS TEXT) IS NULL THEN 9223372036854775807 ELSE 0 END) \
+     ORDER BY h.sid DESC LIMIT $2"
+);
 pub(crate) const USAGE_INSERT: &str = "INSERT INTO usage (sid, doc) VALUES ($1, $2)";
 pub(crate) const USAGE_OF: &str =
     "SELECT u.doc FROM usage u JOIN session s ON s.sid = u.sid WHERE s.id = $1 ORDER BY u.uid";
@@ -314,6 +328,9 @@ pub(crate) const INDEXED: &[&str] = &[
     BINDING_OF,
     RESTORE_OF,
     SHARE_OF,
+    SHARE_BY_TOKEN,
+    SHARES,
+    SHARE_NOTE,
     USAGE_OF,
     PROJECT_BY_ID,
     EVENTS_ALL,

@@ -14,7 +14,7 @@ use sessiond_model::{
 };
 use sessiond_store::{
     AskQuery, CommitFuture, EventPage, EventQuery, MessagePage, MessageQuery, SessionHead,
-    SessionPage, SessionQuery, Store, StoreError, StoreHealth, StoreResult, TurnQuery,
+    SessionPage, SessionQuery, ShareQuery, Store, StoreError, StoreHealth, StoreResult, TurnQuery,
     UnavailableReason,
 };
 use sessiond_store_sql as ops;
@@ -398,6 +398,15 @@ impl Store for SqliteStore {
 
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>> {
         self.point(ops::ShareOf(session)).await
+    }
+
+    async fn share_by_token(&self, hash: &str) -> StoreResult<Option<(SessionId, Share)>> {
+        self.point(ops::ShareByToken(hash)).await
+    }
+
+    async fn shares(&self, query: &ShareQuery) -> StoreResult<Vec<(Session, Share)>> {
+        let query = query.clone();
+        self.large(move |conn| conn.run(ops::Shares(&query))).await
     }
 
     async fn events(&self, query: &EventQuery) -> StoreResult<EventPage> {

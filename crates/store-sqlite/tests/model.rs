@@ -20,8 +20,8 @@ use sessiond_store::contract::Recorder;
 use sessiond_store::contract::fixtures as fx;
 use sessiond_store::rules::LARGE_BODY;
 use sessiond_store::{
-    AskQuery, EventQuery, MemoryStore, MessageCursor, MessageQuery, Scope, SessionQuery, Store,
-    TurnQuery,
+    AskQuery, EventQuery, MemoryStore, MessageCursor, MessageQuery, Scope, SessionQuery,
+    ShareQuery, Store, TurnQuery,
 };
 use sessiond_store_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -197,7 +197,9 @@ fn about_session() -> BoxedStrategy<Change> {
         1 => Just(Change::TrashSession),
         1 => Just(Change::RestoreSession),
         1 => name().prop_map(|n| Change::SetTodos { todos: vec![fx::todo(n)], turn_id: None }),
-        1 => name().prop_map(|n| Change::PutShare(fx::share(n))),
+        1 => name().prop_map(|n| Change::SetShare(Some(Box::new(fx::share(n))))),
+        1 => Just(Change::SetShare(None)),
+        1 => (0..5_000i64).prop_map(|at| Change::NoteShareAccess(Timestamp(at))),
         1 => name().prop_map(|n| Change::ReportError(MessageError::Aborted { message: n.into() })),
     ]
     .boxed()
@@ -393,6 +395,9 @@ async fn observe(store: &dyn Store, probe: &Probe) -> Vec<String> {
         note("binding", &store.binding(&id).await);
         note("usage", &store.usage(&id).await);
         note("share", &store.share(&id).await);
+        let after = Some(id.clone());
+        let shares = ShareQuery { after, limit: None };
+        note("shares", &store.shares(&shares).await);
         for open_only in [false, true] {
             for limit in [None, Some(probe.limit)] {
                 let query = TurnQuery { open_only, limit };

@@ -14,6 +14,6 @@ pub use error::{EntityKind, StoreError, UnavailableReason};
 pub use memory::MemoryStore;
 pub use query::{
     AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
-    SessionCursor, SessionHead, SessionPage, SessionQuery, StoreHealth, TurnQuery,
+    SessionCursor, SessionHead, SessionPage, SessionQuery, ShareQuery, StoreHealth, TurnQuery,
 };
 pub use store::{CommitFuture, Committed, Feed, NoFeed, Store, StoreResult};

@@ -95,6 +95,15 @@ pub struct TurnQuery {
     pub limit: Option<u32>,
 }
 
+/// Which shares, the newest session first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShareQuery {
+    /// Continue after this session; one that is not known ends the list.
+    pub after: Option<SessionId>,
+    /// At most so many; `None` means all.
+    pub limit: Option<u32>,
+}
+
 /// Which pending permissions or questions, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AskQuery {

@@ -103,7 +103,8 @@ pub fn check(commit: &Commit) -> StoreResult<()> {
             | Change::RecordUsage(_)
             | Change::SetFileChanges { .. }
             | Change::SetRestore(_)
-            | Change::PutShare(_)
+            | Change::SetShare(_)
+            | Change::NoteShareAccess(_)
             | Change::ReportError(_)
             | Change::RaiseIdFloor(_) => continue,
         };

@@ -12,7 +12,7 @@ use sessiond_model::{
 
 use crate::{
     AskQuery, EventPage, EventQuery, MessagePage, MessageQuery, SessionHead, SessionPage,
-    SessionQuery, StoreError, StoreHealth, TurnQuery,
+    SessionQuery, ShareQuery, StoreError, StoreHealth, TurnQuery,
 };
 
 /// What store operations answer.
@@ -162,8 +162,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Sessions with a restore that a crash may have left half done.
     async fn pending_restores(&self) -> StoreResult<Vec<SessionId>>;
 
-    /// The share of a session, revoked or not.
+    /// The share of a session.
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>>;
+
+    /// The share whose token has this hash, and its session (which may be in the trash).
+    async fn share_by_token(&self, hash: &str) -> StoreResult<Option<(SessionId, Share)>>;
+
+    /// Shared sessions outside of the trash with their shares, the newest session first.
+    async fn shares(&self, query: &ShareQuery) -> StoreResult<Vec<(Session, Share)>>;
 
     /// Events in order, with content as told at [`EventPage::events`].
     async fn events(&self, query: &EventQuery) -> StoreResult<EventPage>;

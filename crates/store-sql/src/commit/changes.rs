@@ -125,14 +125,23 @@ impl<T: Tx> Work<'_, T> {
                 let args = [self.head.sid.into(), pending.into(), (&doc).into()];
                 self.tx.query(sql::RESTORE_PUT, &args).await?;
             }
-            Change::PutShare(share) => {
+            Change::SetShare(None) => {
+                let args = [self.head.sid.into()];
+                self.tx.query(sql::SHARE_DELETE, &args).await?;
+            }
+            Change::SetShare(Some(share)) => {
                 let doc = to_json(share)?;
                 let args = [
                     self.head.sid.into(),
                     (&share.token_hash).into(),
+                    share.accessed_at.map(|t| t.millis()).into(),
                     (&doc).into(),
                 ];
                 self.tx.query(sql::SHARE_PUT, &args).await?;
+            }
+            Change::NoteShareAccess(at) => {
+                let args = [self.head.sid.into(), at.millis().into()];
+                self.tx.query(sql::SHARE_NOTE, &args).await?;
             }
             Change::ReportError(error) => {
                 self.emit_fact(error, EventBody::SessionError(error.clone()))?;

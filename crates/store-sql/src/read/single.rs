@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use sessiond_model::{
     AgentBinding, FileChange, MessageId, Permission, PermissionId, Project, ProjectId, Question,
-    QuestionId, Restore, Seq, Session, SessionId, Share, Todo, Turn, TurnId,
+    QuestionId, Restore, Seq, Session, SessionId, Todo, Turn, TurnId,
 };
 use sessiond_store::{SessionHead, StoreResult};
 
@@ -82,10 +82,6 @@ document_op!(
 document_op!(
     /// What a revert did to the worktree of a session.
     RestoreOf(SessionId), Option<Restore>, sql::RESTORE_OF, |op| [op.0.as_str().into()]
-);
-document_op!(
-    /// The share of a session.
-    ShareOf(SessionId), Option<Share>, sql::SHARE_OF, |op| [op.0.as_str().into()]
 );
 
 /// A session.

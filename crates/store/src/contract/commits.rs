@@ -77,7 +77,7 @@ pub async fn a_commit_is_all_or_nothing(bench: &mut Bench) {
             turn_id: tid("t"),
             files: vec![fx::file("/a")],
         },
-        Change::PutShare(fx::share("u")),
+        Change::SetShare(Some(Box::new(fx::share("u")))),
         Change::PutPart(fx::text(&id, "unknown", "p2", "x")),
     ];
     bench
@@ -382,7 +382,7 @@ pub async fn silent_changes_give_no_event(bench: &mut Bench) {
                     turn_id: tid("t"),
                     files: vec![fx::file("/a")],
                 },
-                Change::PutShare(fx::share("u")),
+                Change::SetShare(Some(Box::new(fx::share("u")))),
                 Change::RaiseIdFloor(IdStamp::from_bits(99)),
             ],
         )

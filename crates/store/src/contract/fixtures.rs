@@ -6,9 +6,9 @@ use sessiond_model::{
     FileDiff, ForkOrigin, Health, Message, MessageId, MessageInfo, MessageModel, MessagePath,
     MessageTime, ModelRef, Part, PartBody, PartId, PartTime, Permission, PermissionAction,
     PermissionId, PermissionOption, PermissionRule, Project, ProjectId, Question, QuestionId,
-    QuestionInfo, QuestionOption, RestoreRung, Revert, Session, SessionId, Share, Status,
-    Timestamp, Todo, TokenCache, Tokens, ToolRef, Turn, TurnId, TurnOptions, TurnState, Usage,
-    UserInfo,
+    QuestionInfo, QuestionOption, RestoreRung, Revert, Session, SessionId, Share, ShareMode,
+    Status, Timestamp, Todo, TokenCache, Tokens, ToolRef, Turn, TurnId, TurnOptions, TurnState,
+    Usage, UserInfo,
 };
 
 /// A session id made of a name.
@@ -401,12 +401,12 @@ pub fn file(path: &str) -> FileChange {
 
 /// A share.
 #[must_use]
-pub fn share(url: &str) -> Share {
+pub fn share(token_hash: &str) -> Share {
     Share {
-        token_hash: "00ff".into(),
-        url: url.into(),
+        token_hash: token_hash.into(),
         created_at: Timestamp(1_500),
-        expires_at: None,
-        revoked_at: None,
+        expires_at: Some(Timestamp(9_500)),
+        mode: ShareMode::Frozen { position: 3 },
+        accessed_at: None,
     }
 }

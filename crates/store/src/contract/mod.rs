@@ -17,6 +17,7 @@ mod lists;
 mod records;
 mod replay;
 mod sessions;
+mod shares;
 mod transcript;
 
 use std::sync::Arc;
@@ -294,9 +295,13 @@ suite! {
         file_changes_need_their_turn,
         all_file_changes_of_a_session,
         a_restore_is_pending_until_it_is_done,
-        a_share_is_replaced,
         health_counts_sessions,
         all_is_there_after_a_restart;
+    shares:
+        a_share_is_replaced_and_removed,
+        a_share_is_found_by_its_token,
+        the_last_access_of_a_share_moves_forward,
+        shares_are_listed_newest_session_first;
     replay:
         replay_shows_each_row_at_its_newest_event,
         replay_shows_messages_at_their_creation_too,
@@ -319,6 +324,7 @@ const SOURCES: &[&str] = &[
     include_str!("records.rs"),
     include_str!("replay.rs"),
     include_str!("sessions.rs"),
+    include_str!("shares.rs"),
     include_str!("transcript.rs"),
 ];
 

@@ -367,21 +367,6 @@ pub async fn a_restore_is_pending_until_it_is_done(bench: &mut Bench) {
     assert!(bench.store().pending_restores().await.unwrap().is_empty());
 }
 
-pub async fn a_share_is_replaced(bench: &mut Bench) {
-    let id = bench.session("a").await;
-    assert_eq!(bench.store().share(&id).await.unwrap(), None);
-    let mut share = fx::share("https://example.org/s/1");
-    bench
-        .commit(&id, 1_100, vec![Change::PutShare(share.clone())])
-        .await;
-    assert_eq!(bench.store().share(&id).await.unwrap(), Some(share.clone()));
-    share.revoked_at = Some(Timestamp(1_200));
-    bench
-        .commit(&id, 1_200, vec![Change::PutShare(share.clone())])
-        .await;
-    assert_eq!(bench.store().share(&id).await.unwrap(), Some(share));
-}
-
 pub async fn health_counts_sessions(bench: &mut Bench) {
     assert_eq!(bench.store().health().await.unwrap().sessions, 0);
     bench.session("a").await;

@@ -274,7 +274,12 @@ impl<'a> Work<'a> {
                 self.record.files.insert(turn_id.clone(), files.clone());
             }
             Change::SetRestore(restore) => self.record.restore = restore.as_deref().cloned(),
-            Change::PutShare(share) => self.record.share = Some(share.clone()),
+            Change::SetShare(share) => self.record.share = share.as_deref().cloned(),
+            Change::NoteShareAccess(at) => {
+                if let Some(share) = &mut self.record.share {
+                    share.accessed_at = share.accessed_at.max(Some(*at));
+                }
+            }
             Change::ReportError(error) => self.emit(EventBody::SessionError(error.clone())),
             Change::RaiseIdFloor(stamp) => {
                 self.record.id_floor = rules::raise(self.record.id_floor, *stamp);
@@ -305,6 +310,7 @@ impl<'a> Work<'a> {
         {
             return Err(rules::missing(EntityKind::Session, parent.as_str()));
         }
+        self.record.mark.created = self.next_seq();
         self.emit_session(EventBody::SessionCreated);
         Ok(())
     }

@@ -17,7 +17,7 @@ use sessiond_model::{
 
 use crate::{
     AskQuery, CommitFuture, EventPage, EventQuery, Feed, MessagePage, MessageQuery, SessionHead,
-    SessionPage, SessionQuery, Store, StoreError, StoreHealth, StoreResult, TurnQuery,
+    SessionPage, SessionQuery, ShareQuery, Store, StoreError, StoreHealth, StoreResult, TurnQuery,
     UnavailableReason,
 };
 
@@ -228,6 +228,14 @@ impl Store for MemoryStore {
     async fn share(&self, session: &SessionId) -> StoreResult<Option<Share>> {
         let state = self.open()?;
         Ok(state.sessions.get(session).and_then(|r| r.share.clone()))
+    }
+
+    async fn share_by_token(&self, hash: &str) -> StoreResult<Option<(SessionId, Share)>> {
+        Ok(self.open()?.share_by_token(hash))
+    }
+
+    async fn shares(&self, query: &ShareQuery) -> StoreResult<Vec<(Session, Share)>> {
+        Ok(self.open()?.shares(query))
     }
 
     async fn events(&self, query: &EventQuery) -> StoreResult<EventPage> {

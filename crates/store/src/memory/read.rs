@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use sessiond_model::{
-    Event, EventBody, MessageDoc, MessageId, PartDoc, Permission, Question, Session, SessionId,
-    StatusKind, Turn,
+    Event, EventBody, MessageDoc, MessageId, PartDoc, Permission, Question, Seq, Session,
+    SessionId, Share, StatusKind, Turn,
 };
 
 use super::record::{MessageRecord, Record, State};
 use crate::rules::{self, RowMark};
 use crate::{
     AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
-    SessionCursor, SessionPage, SessionQuery, StoreError, StoreResult, TurnQuery,
+    SessionCursor, SessionPage, SessionQuery, ShareQuery, StoreError, StoreResult, TurnQuery,
 };
 
 impl State {
@@ -38,6 +38,28 @@ impl State {
             }),
             sessions: found.into_iter().cloned().collect(),
         }
+    }
+
+    pub(super) fn share_by_token(&self, hash: &str) -> Option<(SessionId, Share)> {
+        self.sessions.values().find_map(|r| {
+            let share = r.share.as_ref().filter(|s| s.token_hash == hash)?;
+            Some((r.session.id.clone(), share.clone()))
+        })
+    }
+
+    pub(super) fn shares(&self, query: &ShareQuery) -> Vec<(Session, Share)> {
+        let end = match &query.after {
+            None => Seq(u64::MAX),
+            Some(id) => (self.sessions.get(id)).map_or(Seq(0), |r| r.mark.created),
+        };
+        let mut found: Vec<_> = (self.listed())
+            .filter(|r| r.mark.created < end)
+            .filter_map(|r| Some((r.mark.created, r, r.share.as_ref()?)))
+            .collect();
+        found.sort_by_key(|(created, ..)| std::cmp::Reverse(*created));
+        found.truncate(query.limit.map_or(usize::MAX, |l| l as usize));
+        let row = |(_, r, share): (Seq, &Record, &Share)| (r.session.clone(), share.clone());
+        found.into_iter().map(row).collect()
     }
 
     /// Sessions outside of the trash.
@@ -145,7 +167,7 @@ impl State {
     }
 
     pub(super) fn replay(&self, query: &EventQuery) -> EventPage {
-        let until = query.until.unwrap_or(sessiond_model::Seq(u64::MAX));
+        let until = query.until.unwrap_or(Seq(u64::MAX));
         let mut wanted = self.log.iter().filter(|e| {
             e.seq > query.after
                 && e.seq <= until
