@@ -251,8 +251,9 @@ impl Inner {
                 .or_else(|| Some("default".into())),
             ..options.model.clone()
         };
-        // A summary may be written by another model: the conversation keeps its own.
-        let keeps = *kind == TurnKind::Compaction;
+        // A summary may be written by another model, and a shell asks none: the conversation
+        // keeps its own.
+        let keeps = matches!(kind, TurnKind::Compaction | TurnKind::Shell { .. });
         changes.push(Change::UpdateSession(SessionPatch {
             agent: (!keeps && session.agent.as_ref() != Some(&agent)).then_some(agent),
             model: (!keeps && session.model.as_ref() != Some(&model)).then_some(model),

@@ -36,6 +36,9 @@ pub(crate) enum ApiError {
     /// The turn ended before it had an answer.
     #[error("The prompt has no answer: its turn was {0}")]
     NoAnswer(&'static str),
+    /// The turn failed where only its success is an answer.
+    #[error("{0}")]
+    TurnFailed(String),
     /// The path is none of ours.
     #[error("No such endpoint: {0} {1}")]
     NoEndpoint(Method, String),
@@ -92,6 +95,8 @@ impl IntoResponse for ApiError {
                 (StatusCode::NOT_FOUND, named("NotFoundError", message))
             }
             Self::NoAnswer(_) => (StatusCode::CONFLICT, named("MessageAbortedError", message)),
+            // Not our fault, nor the client's: the agent's.
+            Self::TurnFailed(_) => (StatusCode::BAD_GATEWAY, named("UnknownError", message)),
             Self::NoMethod(..) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 named("MethodNotAllowedError", message),

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::extract;
-use crate::routes::{ask, catalog, event, instance, message, offered, prompt, session};
+use crate::routes::{ask, catalog, command, event, instance, message, offered, prompt, session};
 use crate::state::{App, OpenCodeState};
 
 /// The answer to `GET /global/health` at the root of the server: clients that probe for
@@ -53,6 +53,10 @@ fn sessions() -> Router<App> {
             "/session/{sessionID}/prompt_async",
             post(prompt::prompt_async),
         )
+        .route("/session/{sessionID}/command", post(command::command))
+        .route("/session/{sessionID}/init", post(command::init))
+        .route("/session/{sessionID}/shell", post(command::shell))
+        .route("/session/{sessionID}/summarize", post(command::summarize))
         .route(
             "/session/{sessionID}/message/{messageID}",
             get(message::get).delete(message::delete),
@@ -96,7 +100,7 @@ fn surroundings() -> Router<App> {
             "/project/{projectID}/directories",
             get(instance::project_directories),
         )
-        .route("/command", get(instance::none_listed))
+        .route("/command", get(command::list))
         .route("/skill", get(instance::none_listed))
         .route("/lsp", get(instance::none_listed))
         .route("/formatter", get(instance::none_listed))
@@ -118,10 +122,6 @@ fn surroundings() -> Router<App> {
 fn not_offered() -> Router<App> {
     let posts = [
         "/session/{sessionID}/fork",
-        "/session/{sessionID}/init",
-        "/session/{sessionID}/summarize",
-        "/session/{sessionID}/command",
-        "/session/{sessionID}/shell",
         "/session/{sessionID}/revert",
         "/session/{sessionID}/unrevert",
         "/experimental/session/{sessionID}/background",

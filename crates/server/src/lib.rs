@@ -17,8 +17,8 @@ mod telemetry;
 mod token;
 
 pub use config::{
-    Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig, LogFormat, LogSettings,
-    Period, Settings, Size, Sources,
+    CommandSettings, Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig,
+    LogFormat, LogSettings, Period, Settings, Size, Sources,
 };
 pub use doctor::{Check, check_data};
 pub use error::StartError;

@@ -138,6 +138,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         agent_idle: config.limits.agent_idle,
         queue_limit: config.limits.queue,
         context_budget: config.limits.context_bytes,
+        commands: config.commands.clone(),
         ..EngineConfig::default()
     }
 }

@@ -5,6 +5,7 @@ mod ask;
 mod part;
 mod prompt;
 mod session;
+mod turn;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub(crate) use ask::{answers, permission_reply};
 pub(crate) use part::part;
 pub(crate) use prompt::prompt;
 pub(crate) use session::{new_session, session_update};
+pub(crate) use turn::{command, init, shell, summarize};
 
 /// Longest rendering of a refused value.
 const SHOWN: usize = 200;

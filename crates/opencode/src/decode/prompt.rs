@@ -37,7 +37,7 @@ pub(crate) fn prompt(body: Option<Value>) -> Decoded<PromptInput> {
 }
 
 /// `{providerID, modelID}`.
-fn prompt_model(node: Node) -> Decoded<ModelRef> {
+pub(super) fn prompt_model(node: Node) -> Decoded<ModelRef> {
     let mut f = node.object()?;
     Ok(ModelRef {
         provider_id: f.take("providerID").string()?,
@@ -65,7 +65,7 @@ fn format(node: Node) -> Decoded<Value> {
     }
 }
 
-fn prompt_part(node: Node) -> Decoded<PromptPart> {
+pub(super) fn prompt_part(node: Node) -> Decoded<PromptPart> {
     if !matches!(node.value, Some(Value::Object(_))) {
         return Err(node.expected(PROMPT_PARTS));
     }

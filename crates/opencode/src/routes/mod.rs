@@ -2,6 +2,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod catalog;
+pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod instance;
 pub(crate) mod message;

@@ -39,8 +39,14 @@ fn stored(accepted: &Accepted) -> Reply {
     })
 }
 
-async fn answer(app: &App, turn: &Turn) -> Reply {
-    let turn = app.engine.wait_turn(&turn.id, None).await?;
+/// The turn once it has ended.
+pub(super) async fn ended(app: &App, turn: &Turn) -> Result<Turn, ApiError> {
+    Ok(app.engine.wait_turn(&turn.id, None).await?)
+}
+
+/// The message of the turn once it has ended.
+pub(super) async fn answer(app: &App, turn: &Turn) -> Reply {
+    let turn = ended(app, turn).await?;
     let Some(message) = &turn.assistant_message_id else {
         return Err(ApiError::NoAnswer(turn.state.as_str()));
     };

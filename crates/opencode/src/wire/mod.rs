@@ -2,6 +2,7 @@
 
 mod ask;
 mod catalog;
+mod command;
 mod diff;
 mod project;
 mod session;
@@ -9,6 +10,7 @@ mod transcript;
 
 pub(crate) use ask::{PermissionDto, QuestionDto};
 pub(crate) use catalog::{agents, default_model, providers};
+pub(crate) use command::commands;
 pub(crate) use diff::merged;
 pub(crate) use project::ProjectDto;
 #[cfg(test)]

@@ -25,7 +25,6 @@ async fn clients_find_what_they_need_to_start() {
     assert!(project["id"].is_string() && project["sandboxes"].is_array());
     for empty in [
         "/session",
-        "/command",
         "/lsp",
         "/formatter",
         "/skill",
@@ -65,7 +64,6 @@ async fn what_is_not_offered_says_so() {
         ("POST", format!("/session/{id}/share")),
         ("DELETE", format!("/session/{id}/share")),
         ("POST", format!("/session/{id}/revert")),
-        ("POST", format!("/session/{id}/command")),
         ("GET", "/file?path=.".into()),
         ("GET", "/find/file?query=x".into()),
         ("POST", "/tui/show-toast".into()),

@@ -14,7 +14,7 @@ enum Kind {
     List,
 }
 
-/// Every setting, apart from the tables `[agents.NAME]`.
+/// Every setting, apart from the tables of [`NAMED`].
 const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
     ("data_dir", Kind::Text),
@@ -49,6 +49,11 @@ const AGENT_KEYS: &[&str] = &[
     "title",
 ];
 
+const COMMAND_KEYS: &[&str] = &["template", "description", "agent", "model"];
+
+/// Tables by name, as in `[agents.NAME]`, and the keys of each.
+const NAMED: [(&str, &[&str]); 2] = [("agents", AGENT_KEYS), ("commands", COMMAND_KEYS)];
+
 /// A key of the file that means nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unknown {
@@ -62,16 +67,22 @@ pub(super) fn find_unknown(file: &DeTable<'_>) -> Option<Unknown> {
     check(file, "", &|path| {
         KEYS.iter()
             .any(|(key, _)| *key == path || is_table_of(path, key))
-            || path == "agents"
+            || NAMED.iter().any(|(table, _)| *table == path)
     })
     .or_else(|| {
-        let agents = file.get("agents")?.get_ref().as_table()?;
-        agents.iter().find_map(|(name, agent)| {
-            let prefix = format!("agents.{}.", name.get_ref());
-            check(agent.get_ref().as_table()?, &prefix, &|path| {
-                path.strip_prefix(&prefix)
-                    .is_some_and(|key| AGENT_KEYS.contains(&key))
-            })
+        NAMED
+            .iter()
+            .find_map(|(table, keys)| find_unknown_named(file, table, keys))
+    })
+}
+
+fn find_unknown_named(file: &DeTable<'_>, table: &str, keys: &[&str]) -> Option<Unknown> {
+    let tables = file.get(table)?.get_ref().as_table()?;
+    tables.iter().find_map(|(name, entry)| {
+        let prefix = format!("{table}.{}.", name.get_ref());
+        check(entry.get_ref().as_table()?, &prefix, &|path| {
+            path.strip_prefix(&prefix)
+                .is_some_and(|key| keys.contains(&key))
         })
     })
 }
@@ -106,16 +117,18 @@ fn check(table: &DeTable<'_>, prefix: &str, known: &dyn Fn(&str) -> bool) -> Opt
 fn nearest(path: &str) -> Option<String> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let name = last(path);
-    let agent = path
-        .strip_prefix("agents.")
-        .and_then(|rest| rest.split_once('.'))
-        .map(|(agent, _)| format!("agents.{agent}."));
-    let candidates: Vec<String> = match &agent {
-        Some(prefix) => AGENT_KEYS.iter().map(|k| format!("{prefix}{k}")).collect(),
+    let named = NAMED.iter().find_map(|(table, keys)| {
+        let rest = path.strip_prefix(table)?.strip_prefix('.')?;
+        let (entry, _) = rest.rsplit_once('.')?;
+        Some((format!("{table}.{entry}."), *keys))
+    });
+    let candidates: Vec<String> = match named {
+        Some((prefix, keys)) => keys.iter().map(|k| format!("{prefix}{k}")).collect(),
         None => KEYS
             .iter()
             .map(|(k, _)| (*k).to_owned())
-            .chain(["agents", "limits", "log"].map(str::to_owned))
+            .chain(["limits", "log"].map(str::to_owned))
+            .chain(NAMED.map(|(table, _)| table.to_owned()))
             .collect(),
     };
     let likeness = |key: &String| {

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use axum::http::Uri;
 use sessiond_agent::{AgentOverride, Catalogue};
+use sessiond_engine::CommandTemplate;
 
 pub use error::ConfigError;
-pub use settings::{LimitSettings, LogFormat, LogSettings, Settings};
+pub use settings::{CommandSettings, LimitSettings, LogFormat, LogSettings, Settings};
 pub use values::{Period, Size};
 
 use crate::Token;
@@ -50,6 +51,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[agents.NAME]`.
     pub agents: BTreeMap<String, AgentOverride>,
+    /// `[commands.NAME]`.
+    pub commands: BTreeMap<String, CommandTemplate>,
     /// The `sessiond` program: it is its own demo agent.
     pub program: PathBuf,
     /// Where agents are looked for.
@@ -153,6 +156,7 @@ impl Config {
             limits: Limits::default(),
             log: LogConfig::default(),
             agents: BTreeMap::new(),
+            commands: BTreeMap::new(),
             program: std::env::current_exe().unwrap_or_else(|_| "sessiond".into()),
             path: std::env::var_os("PATH"),
             file: None,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use axum::http::Uri;
 use serde::Deserialize;
 use sessiond_agent::AgentOverride;
+use sessiond_engine::CommandTemplate;
+use sessiond_model::ModelRef;
 
 use super::{Config, ConfigError, Limits, LogConfig, Period, Size};
 use crate::Token;
@@ -37,6 +39,23 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[agents.NAME]`.
     pub agents: BTreeMap<String, AgentOverride>,
+    /// `[commands.NAME]`.
+    pub commands: BTreeMap<String, CommandSettings>,
+}
+
+/// `[commands.NAME]`: a slash command.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSettings {
+    /// The prompt, with `$1`…, `$ARGUMENTS` and ``!`command` `` in it.
+    pub template: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// OpenCode agent (mode) to run it with.
+    pub agent: Option<String>,
+    /// Model to run it with: `AGENT/MODEL`.
+    pub model: Option<String>,
 }
 
 /// `[limits]`; see [`Limits`].
@@ -82,6 +101,8 @@ impl Settings {
     pub fn or(self, lower: Self) -> Self {
         let mut agents = lower.agents;
         agents.extend(self.agents);
+        let mut commands = lower.commands;
+        commands.extend(self.commands);
         Self {
             listen: self.listen.or(lower.listen),
             data_dir: self.data_dir.or(lower.data_dir),
@@ -98,6 +119,7 @@ impl Settings {
                 format: self.log.format.or(lower.log.format),
             },
             agents,
+            commands,
         }
     }
 
@@ -133,6 +155,11 @@ impl Settings {
                 format: self.log.format.unwrap_or(default.log.format),
             },
             agents: self.agents,
+            commands: self
+                .commands
+                .into_iter()
+                .map(|(name, command)| command.checked(name))
+                .collect::<Result<_, _>>()?,
             data_dir: default.data_dir,
             program: default.program,
             path: default.path,
@@ -140,6 +167,47 @@ impl Settings {
         };
         config.check()?;
         Ok(config)
+    }
+}
+
+/// Longest name of a slash command, in bytes.
+const COMMAND_NAME_MAX: usize = 100;
+
+impl CommandSettings {
+    fn checked(self, name: String) -> Result<(String, CommandTemplate), ConfigError> {
+        let wrong = |reason: String| ConfigError::Value {
+            key: "commands",
+            reason: format!("`{name}`: {reason}"),
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+        if name.is_empty() || name.len() > COMMAND_NAME_MAX || !name.chars().all(fits) {
+            return Err(wrong(format!(
+                "a command is named with up to {COMMAND_NAME_MAX} of A-Z a-z 0-9 - _ . : /"
+            )));
+        }
+        if self.template.trim().is_empty() {
+            return Err(wrong("the `template` is empty".into()));
+        }
+        let model = match self.model.as_deref().map(|m| (m, m.split_once('/'))) {
+            None => None,
+            Some((_, Some((agent, id)))) if !agent.is_empty() && !id.is_empty() => Some(ModelRef {
+                provider_id: agent.to_owned(),
+                id: id.to_owned(),
+                variant: None,
+            }),
+            Some((text, _)) => {
+                return Err(wrong(format!(
+                    "`{text}` is not a model such as claude/sonnet"
+                )));
+            }
+        };
+        let template = CommandTemplate {
+            description: self.description,
+            template: self.template,
+            agent: self.agent,
+            model,
+        };
+        Ok((name, template))
     }
 }
 

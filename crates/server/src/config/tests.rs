@@ -91,9 +91,21 @@ fn every_setting_can_be_written_in_the_file_and_in_the_environment() {
         default_mode = "m"
         default_model = "n"
         title = "Mine"
+        [commands.look]
+        template = "look at $1"
+        description = "looks"
+        agent = "plan"
+        model = "mine/a/b"
         "#,
     );
     let config = load(Some(path.clone()), Settings::default(), &[]).unwrap();
+    let look = &config.commands["look"];
+    assert_eq!(look.template, "look at $1");
+    let model = look.model.as_ref().unwrap();
+    assert_eq!(
+        (model.provider_id.as_str(), model.id.as_str()),
+        ("mine", "a/b")
+    );
     assert_eq!(config.allowed_origins, ["https://a.example"]);
     assert_eq!(config.data_dir, path.parent().unwrap().join("data"));
     assert_eq!(config.log.format, LogFormat::Json);
@@ -156,6 +168,10 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
             near("agents.claude.command")
         )
     );
+    assert_eq!(
+        refused("[commands.x]\ntemplat = 'x'"),
+        (2, "commands.x.templat".into(), near("commands.x.template"))
+    );
     assert_eq!(refused("zzzzqqqq = 1"), (1, "zzzzqqqq".into(), None));
 }
 
@@ -187,6 +203,18 @@ fn wrong_values_name_the_place() {
     assert!(said.contains("limits.queue"), "{said}");
     let said = message("default_agent = 'cluade'", &[]);
     assert!(said.contains("cluade") && said.contains("claude"), "{said}");
+    for (command, why) in [
+        ("[commands.\"a b\"]\ntemplate = 'x'", "is named with"),
+        ("[commands.a]\ntemplate = ' '", "is empty"),
+        (
+            "[commands.a]\ntemplate = 'x'\nmodel = 'sonnet'",
+            "claude/sonnet",
+        ),
+        ("[commands.a]\ndescription = 'x'", "template"),
+    ] {
+        let said = message(command, &[]);
+        assert!(said.contains(why), "{said}");
+    }
     let said = message("token = 'short'", &[]);
     assert!(said.contains("20") && !said.contains("short'"), "{said}");
 }
