@@ -52,9 +52,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Shapes that clients send: fields may be left out, unknown ones are refused. All others are
 /// answers, which have all their fields, `null` or not; but for `Problem`.
-const SENT: [&str; 9] = [
+const SENT: [&str; 10] = [
     "AbortBody",
     "CreateSession",
+    "ForkBody",
     "Model",
     "PatchSession",
     "PermissionReplyBody",
@@ -89,7 +90,7 @@ fn tidy(operation: &mut Operation) {
             schema.schema_type = SchemaType::Type(one.clone());
         }
     }
-    let optional = ["create_session", "abort"]
+    let optional = ["create_session", "fork_session", "abort"]
         .map(|id| Some(id.to_owned()))
         .contains(&operation.operation_id);
     if let Some(RefOr::T(body)) = operation.request_body.as_mut().filter(|_| optional) {

@@ -33,7 +33,11 @@ impl Actor {
             RestoreRung::Rebuilt => {
                 blocks.extend(self.rebuilt(&user.id).await?.map(PromptBlock::Text));
             }
-            RestoreRung::New | RestoreRung::Live | RestoreRung::Resumed | RestoreRung::Loaded => {
+            RestoreRung::New
+            | RestoreRung::Live
+            | RestoreRung::Resumed
+            | RestoreRung::Loaded
+            | RestoreRung::Forked => {
                 blocks.extend(
                     self.unheard(position)
                         .await?

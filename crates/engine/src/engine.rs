@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     /// The default agent as last looked up: finding it searches PATH.
     default_agent: Mutex<Option<(Instant, String)>>,
     pub(crate) stopping: AtomicBool,
+    /// Held while a fork is numbered and committed.
+    pub(crate) forks: tokio::sync::Mutex<()>,
 }
 
 impl Inner {
@@ -133,6 +135,7 @@ impl Engine {
             agents: AtomicUsize::new(0),
             default_agent: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            forks: tokio::sync::Mutex::new(()),
         }));
         crate::recovery::recover(&engine.0).await?;
         Ok(engine)
@@ -306,13 +309,13 @@ impl Engine {
         }
     }
 
-    /// The todo list.
+    /// The todo list; while the session is reverted, as it was at what can be seen.
     ///
     /// # Errors
     /// `NotFound`.
     pub async fn todos(&self, id: &SessionId) -> Result<Vec<Todo>> {
-        self.session(id).await?;
-        Ok(self.0.store.todos(id).await?)
+        let session = self.session(id).await?;
+        self.0.todos_in_sight(&session).await
     }
 
     /// The agent binding.

@@ -12,6 +12,7 @@ mod commands;
 mod context;
 mod engine;
 mod error;
+mod fork;
 mod hub;
 mod live;
 mod messages;
@@ -24,6 +25,7 @@ mod subscription;
 mod template;
 mod turn;
 mod types;
+mod visible;
 mod workspace;
 
 pub use engine::Engine;
@@ -34,6 +36,7 @@ pub use replies::{Rendered, Replies};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{
     AbortOptions, Accepted, AgentStatus, CommandInput, CommandSource, CommandTemplate, Created,
-    EngineConfig, EngineHealth, NewSession, OfferedCommand, PromptInput, PromptPart, QueuePolicy,
-    SessionUpdate, ShellInput, TurnInput, WhenBusy, Workspace,
+    EngineConfig, EngineHealth, ForkOptions, NewSession, OfferedCommand, PromptInput, PromptPart,
+    QueuePolicy, Related, Relation, SessionTree, SessionUpdate, ShellInput, TurnInput, WhenBusy,
+    Workspace,
 };

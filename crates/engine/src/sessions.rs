@@ -34,7 +34,7 @@ impl Engine {
             new.metadata.as_ref(),
             new.permission.as_deref(),
         )?;
-        if let Some(replayed) = self.replayed(&new).await? {
+        if let Some(replayed) = self.replayed(new.idempotency.as_ref()).await? {
             return Ok(replayed);
         }
         if let Some(parent) = &new.parent_id {
@@ -81,7 +81,7 @@ impl Engine {
                 kind: EntityKind::IdempotencyKey,
                 ..
             }) => {
-                let replayed = self.replayed(&new).await?;
+                let replayed = self.replayed(new.idempotency.as_ref()).await?;
                 replayed
                     .ok_or_else(|| EngineError::Internal("a key that is taken by nobody".into()))
             }
@@ -89,8 +89,9 @@ impl Engine {
         }
     }
 
-    async fn replayed(&self, new: &NewSession) -> Result<Option<Created>> {
-        let Some((key, digest)) = &new.idempotency else {
+    /// The session that an earlier request with this key (and digest) made.
+    pub(crate) async fn replayed(&self, key: Option<&(String, String)>) -> Result<Option<Created>> {
+        let Some((key, digest)) = key else {
             return Ok(None);
         };
         let Some((id, first)) = self.0.store.session_by_key(key).await? else {
@@ -176,6 +177,11 @@ impl Engine {
             .as_deref()
             .or(update.permission_append.as_deref());
         check_bounds(update.title.as_deref(), update.metadata.as_ref(), rules)?;
+        let archived_at = match update.archived_at {
+            // Taken out of an archive that it is not in: no change.
+            Some(None) if self.session(id).await?.archived_at.is_none() => None,
+            other => other,
+        };
         // Clients show sessions by their last activity; a new title is none.
         let touch = update.metadata.is_some()
             || update.permission.is_some()
@@ -185,7 +191,7 @@ impl Engine {
             metadata: update.metadata,
             permission_append: update.permission_append,
             permission: update.permission,
-            archived_at: update.archived_at,
+            archived_at,
             touch,
             ..SessionPatch::default()
         };
@@ -330,14 +336,7 @@ fn fresh(
     now: Timestamp,
 ) -> Session {
     Session {
-        slug: rules::slug(
-            inner
-                .ids
-                .stamp(IdStamp::default())
-                .bits()
-                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                >> 20,
-        ),
+        slug: fresh_slug(inner),
         id,
         project_id: workspace.project.id.clone(),
         directory: workspace.directory.clone(),
@@ -368,7 +367,12 @@ fn fresh(
     }
 }
 
-fn check_bounds(
+pub(crate) fn fresh_slug(inner: &Inner) -> String {
+    let stamp = inner.ids.stamp(IdStamp::default()).bits();
+    rules::slug(stamp.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20)
+}
+
+pub(crate) fn check_bounds(
     title: Option<&str>,
     metadata: Option<&serde_json::Map<String, serde_json::Value>>,
     rules: Option<&[sessiond_model::PermissionRule]>,

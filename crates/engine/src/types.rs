@@ -103,6 +103,48 @@ pub struct Created {
     pub replayed: bool,
 }
 
+/// How to fork a session.
+#[derive(Clone, Debug, Default)]
+pub struct ForkOptions {
+    /// The first message that is not copied; all are when absent.
+    pub before: Option<MessageId>,
+    /// Title; the origin's with the number of the fork when absent.
+    pub title: Option<String>,
+    /// Idempotency key and digest of the request.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// Sessions that came from one, and that one.
+#[derive(Clone, Debug)]
+pub struct SessionTree {
+    /// The topmost one first; each after the one it came from.
+    pub sessions: Vec<Related>,
+    /// There are more than are listed.
+    pub truncated: bool,
+}
+
+/// A session of a [`SessionTree`].
+#[derive(Clone, Debug)]
+pub struct Related {
+    /// Steps from the topmost one.
+    pub depth: usize,
+    /// How it came from the one above it.
+    pub relation: Relation,
+    /// The session.
+    pub session: Session,
+}
+
+/// How a session came from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Not at all: the topmost one.
+    Root,
+    /// As a sub-task.
+    Child,
+    /// As a fork.
+    Fork,
+}
+
 /// A client's update of a session. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct SessionUpdate {

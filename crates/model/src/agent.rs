@@ -16,6 +16,8 @@ pub enum RestoreRung {
     Resumed,
     /// `session/load`: the agent had kept it and replayed it (the replay is ignored).
     Loaded,
+    /// `session/fork`: the agent copied its own session of the one that ours was forked from.
+    Forked,
     /// A new agent session whose first prompt carries our transcript, newest first.
     Rebuilt,
 }
@@ -29,6 +31,7 @@ impl RestoreRung {
             Self::Live => "live",
             Self::Resumed => "resumed",
             Self::Loaded => "loaded",
+            Self::Forked => "forked",
             Self::Rebuilt => "rebuilt",
         }
     }

@@ -54,6 +54,10 @@ pub enum Change {
     TrashSession,
     /// Takes the session out of the trash. Event `session.created`.
     RestoreSession,
+    /// Removes everything that is stored of a session in the trash, its events too, so that
+    /// no byte of it is left; a conflict when it is not in the trash. The only change of its
+    /// commit. No event.
+    PurgeSession,
     /// Inserts or replaces a message; a new one gets the next position. Its id must not
     /// belong to another session. Event `message.updated`.
     PutMessage(Message),
@@ -73,7 +77,8 @@ pub enum Change {
         /// Which.
         part_id: PartId,
     },
-    /// Replaces the todo list. Event `todo.updated`.
+    /// Replaces the todo list, and the version of it that the turn left, when that is a turn
+    /// of the session. Event `todo.updated`.
     SetTodos {
         /// The list.
         todos: Vec<Todo>,

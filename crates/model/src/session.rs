@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{MessageId, PartId, PermissionRule, ProjectId, SessionId, Timestamp};
+use crate::{MessageId, PartId, PermissionRule, ProjectId, SessionId, Timestamp, TurnId};
 
 /// A session with all its metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,24 @@ pub struct ForkOrigin {
     pub session_id: SessionId,
     /// The first message that was *not* copied; absent when all were.
     pub message_id: Option<MessageId>,
+    /// The session that the family of forks comes from; absent when it is `session_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<SessionId>,
+    /// Its number in that family, from 1.
+    #[serde(default)]
+    pub number: u32,
+    /// The newest turn of the origin, when the fork has all of the origin up to it: an agent
+    /// that can fork its own session may do so while nothing followed that turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_id: Option<TurnId>,
+}
+
+impl ForkOrigin {
+    /// The session that the family of forks comes from.
+    #[must_use]
+    pub fn family(&self) -> &SessionId {
+        self.root.as_ref().unwrap_or(&self.session_id)
+    }
 }
 
 /// A model as a session stores it.
@@ -347,7 +365,7 @@ impl Tokens {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// The turn that caused it.
-    pub turn_id: crate::TurnId,
+    pub turn_id: TurnId,
     /// The assistant message it is shown on.
     pub message_id: MessageId,
     /// The model used.

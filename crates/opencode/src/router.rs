@@ -45,6 +45,7 @@ fn sessions() -> Router<App> {
         .route("/session/{sessionID}/todo", get(session::todo))
         .route("/session/{sessionID}/diff", get(session::diff))
         .route("/session/{sessionID}/abort", post(session::abort))
+        .route("/session/{sessionID}/fork", post(session::fork))
         .route(
             "/session/{sessionID}/message",
             get(message::list).post(prompt::prompt),
@@ -121,7 +122,6 @@ fn surroundings() -> Router<App> {
 /// Endpoints of OpenCode that sessiond has not.
 fn not_offered() -> Router<App> {
     let posts = [
-        "/session/{sessionID}/fork",
         "/session/{sessionID}/revert",
         "/session/{sessionID}/unrevert",
         "/experimental/session/{sessionID}/background",

@@ -8,8 +8,8 @@ mod single;
 
 pub use events::EventsAfter;
 pub use lists::{
-    LiveBindings, PendingPermissions, PendingQuestions, PendingRestores, Profiles, Projects,
-    SessionChanges, Sessions, TurnsOf, Unfinished, UsageOf,
+    LastFork, LiveBindings, PendingPermissions, PendingQuestions, PendingRestores, Profiles,
+    Projects, SessionChanges, Sessions, TodoVersionsOf, TrashedUntil, TurnsOf, Unfinished, UsageOf,
 };
 pub use messages::{MessageById, MessagesOf};
 pub use shares::{ShareByToken, ShareOf, Shares};

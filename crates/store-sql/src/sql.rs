@@ -33,10 +33,10 @@ pub(crate) const SESSION_ID: &str = "SELECT id FROM session WHERE sid = $1";
 pub(crate) const SESSION_INSERT: &str = "INSERT INTO session (id, slug, project_id, directory, path, \
      parent_id, fork, title, version, agent, model, metadata, permission, revert, summary, \
      share_url, created_at, updated_at, archived_at, deleted_at, status, status_since, \
-     status_message, cost, tokens, health, revision, epoch, last_seq, last_position, id_floor, \
-     last_message_at, row_seq, status_seq) \
+     status_message, cost, tokens, health, revision, fork_root, epoch, last_seq, last_position, \
+     id_floor, last_message_at, row_seq, status_seq) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-     $20, $21, $22, $23, $24, $25, $26, $27, 0, 0, 0, 0, 0, 0, 0)";
+     $20, $21, $22, $23, $24, $25, $26, $27, $28, 0, 0, 0, 0, 0, 0, 0)";
 /// What every commit moves; no column of an index.
 pub(crate) const SESSION_UPDATE_HEAD: &str = "UPDATE session SET epoch = $2, last_seq = $3, \
      last_position = $4, id_floor = $5, last_message_at = $6, row_seq = $7, status_seq = $8, \
@@ -65,8 +65,8 @@ pub(crate) const UNFINISHED: &str = "SELECT id FROM session WHERE deleted_at IS 
 
 /// Filters of a list that no index serves: `$1` cursor time, `$2` cursor id, `$3` oldest change,
 /// `$4` project, `$5` directory, `$6` parent, `$7` path, `$8` roots only, `$9` search text in
-/// lower case, `$10` archived (-1 any), `$11`-`$13` states, `$14` limit. `replace` finds a text
-/// without wildcards in every database.
+/// lower case, `$10` archived (-1 any), `$11`-`$13` states, `$14` limit, `$15` origin of forks.
+/// `replace` finds a text without wildcards in every database; `fork` begins with the origin.
 macro_rules! session_list {
     ($base:literal) => {
         concat!(
@@ -84,6 +84,8 @@ macro_rules! session_list {
              AND (CAST($9 AS TEXT) IS NULL OR replace(lower(s.title), $9, '') <> lower(s.title)) \
              AND ($10 < 0 OR ($10 = 1) = (s.archived_at IS NOT NULL)) \
              AND (CAST($11 AS TEXT) IS NULL OR s.status IN ($11, $12, $13)) \
+             AND (CAST($15 AS TEXT) IS NULL \
+                  OR substr(s.fork, 1, length($15) + 16) = '{\"session_id\":\"' || $15 || '\"') \
              ORDER BY s.updated_at DESC, s.id LIMIT $14"
         )
     };
@@ -95,7 +97,38 @@ pub(crate) const SESSIONS_OF_DIRECTORY: &str =
     session_list!("s.deleted_at IS NULL AND s.directory = $5");
 pub(crate) const SESSIONS_OF_PARENT: &str =
     session_list!("s.deleted_at IS NULL AND s.parent_id = $6");
+/// A fork's `fork_root` is its origin's, or its origin when that is no fork.
+pub(crate) const SESSIONS_OF_ORIGIN: &str = session_list!(
+    "s.deleted_at IS NULL AND s.fork_root = \
+     COALESCE((SELECT o.fork_root FROM session o WHERE o.id = $15), $15)"
+);
 pub(crate) const SESSIONS_TRASHED: &str = session_list!("s.deleted_at IS NOT NULL");
+
+/// The forks of a family.
+pub(crate) const FORKS_OF: &str = "SELECT fork FROM session WHERE fork_root = $1";
+pub(crate) const TRASHED_UNTIL: &str = "SELECT id FROM session \
+     WHERE deleted_at IS NOT NULL AND deleted_at <= $1 ORDER BY deleted_at LIMIT $2";
+
+/// Everything of the session `$1`, what points to others before them; the session comes last.
+pub(crate) const PURGE: [&str; 15] = [
+    "DELETE FROM todo_version WHERE sid = $1",
+    "DELETE FROM file_change WHERE tid IN (SELECT tid FROM turn WHERE sid = $1)",
+    "DELETE FROM turn WHERE sid = $1",
+    "DELETE FROM part WHERE mid IN (SELECT mid FROM message WHERE sid = $1)",
+    "DELETE FROM message WHERE sid = $1",
+    "DELETE FROM ask WHERE sid = $1",
+    "DELETE FROM todo WHERE sid = $1",
+    "DELETE FROM binding WHERE sid = $1",
+    "DELETE FROM usage WHERE sid = $1",
+    "DELETE FROM restore WHERE sid = $1",
+    "DELETE FROM share WHERE sid = $1",
+    "DELETE FROM idempotency WHERE sid = $1",
+    "DELETE FROM event WHERE sid = $1",
+    "DELETE FROM session WHERE sid = $1",
+    "UPDATE clock SET sessions = sessions - 1 WHERE id = 1 AND $1 > 0",
+];
+pub(crate) const BLOBS_OF: &str = "SELECT p.bid FROM message m JOIN part p ON p.mid = m.mid \
+     WHERE m.sid = $1 AND p.bid IS NOT NULL";
 
 // ---- messages and parts ----
 
@@ -157,9 +190,9 @@ pub(crate) const FILES_PUT: &str = "INSERT INTO file_change (tid, doc) VALUES ($
      ON CONFLICT (tid) DO UPDATE SET doc = excluded.doc";
 pub(crate) const FILES_OF: &str =
     "SELECT f.doc FROM file_change f JOIN turn t ON t.tid = f.tid WHERE t.id = $1";
-
-pub(crate) const FILES_OF_SESSION: &str = "SELECT t.id, f.doc FROM file_change f \
-     JOIN turn t ON t.tid = f.tid JOIN session s ON s.sid = t.sid WHERE s.id = $1 ORDER BY t.tid";
+pub(crate) const FILES_OF_SESSION: &str = "SELECT t.id, f.doc FROM session s \
+     JOIN turn t ON t.sid = s.sid JOIN file_change f ON f.tid = t.tid \
+     WHERE s.id = $1 ORDER BY t.sid, t.tid";
 
 // ---- permission requests and questions ----
 
@@ -182,6 +215,11 @@ pub(crate) const TODO_PUT: &str = "INSERT INTO todo (sid, turn_id, seq, doc) \
      DO UPDATE SET turn_id = excluded.turn_id, seq = excluded.seq, doc = excluded.doc";
 pub(crate) const TODO_OF: &str =
     "SELECT t.doc FROM todo t JOIN session s ON s.sid = t.sid WHERE s.id = $1";
+pub(crate) const TODO_VERSION_PUT: &str = "INSERT INTO todo_version (tid, sid, doc) \
+     VALUES ($1, $2, $3) ON CONFLICT (tid) DO UPDATE SET doc = excluded.doc";
+pub(crate) const TODO_VERSIONS_OF: &str = "SELECT t.id, v.doc FROM session s \
+     JOIN todo_version v ON v.sid = s.sid JOIN turn t ON t.tid = v.tid \
+     WHERE s.id = $1 ORDER BY v.sid, v.tid";
 pub(crate) const BINDING_PUT: &str = "INSERT INTO binding (sid, live, seq, doc) \
      VALUES ($1, $2, $3, $4) ON CONFLICT (sid) \
      DO UPDATE SET live = excluded.live, seq = excluded.seq, doc = excluded.doc";
@@ -307,6 +345,9 @@ pub(crate) const INDEXED: &[&str] = &[
     SESSIONS_OF_DIRECTORY,
     SESSIONS_OF_PARENT,
     SESSIONS_TRASHED,
+    FORKS_OF,
+    TRASHED_UNTIL,
+    BLOBS_OF,
     MESSAGE_KEY,
     MESSAGE_OWNER,
     MESSAGE_BY_ID,
@@ -325,6 +366,7 @@ pub(crate) const INDEXED: &[&str] = &[
     ASK_BY_ID,
     ASKS_PENDING_OF,
     TODO_OF,
+    TODO_VERSIONS_OF,
     BINDING_OF,
     RESTORE_OF,
     SHARE_OF,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use sessiond_model::{
     AgentBinding, AgentProfile, Commit, FileChange, MessageDoc, MessageId, Permission,
     PermissionId, Project, ProjectId, Question, QuestionId, Restore, Seq, Session, SessionId,
-    Share, Todo, Turn, TurnId, Usage,
+    Share, Timestamp, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
     AskQuery, CommitFuture, EventPage, EventQuery, MessagePage, MessageQuery, SessionHead,
@@ -329,6 +329,20 @@ impl Store for SqliteStore {
 
     async fn todos(&self, session: &SessionId) -> StoreResult<Vec<Todo>> {
         self.point(ops::TodosOf(session)).await
+    }
+
+    async fn todo_versions(&self, session: &SessionId) -> StoreResult<Vec<(TurnId, Vec<Todo>)>> {
+        let session = session.clone();
+        self.large(move |conn| conn.run(ops::TodoVersionsOf(&session)))
+            .await
+    }
+
+    async fn last_fork(&self, root: &SessionId) -> StoreResult<u32> {
+        self.point(ops::LastFork(root)).await
+    }
+
+    async fn trashed_until(&self, until: Timestamp, limit: u32) -> StoreResult<Vec<SessionId>> {
+        self.point(ops::TrashedUntil(until, limit)).await
     }
 
     async fn permission(&self, id: &PermissionId) -> StoreResult<Option<Permission>> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use sessiond_model::{Commit, SessionId};
+use sessiond_model::{Change, Commit, SessionId};
 use sessiond_store::{Committed, StoreError, StoreResult};
 use sessiond_store_sql::{CommitOp, META_CLEAN, MarkDegraded};
 use tokio::sync::oneshot;
@@ -194,6 +194,15 @@ impl Writer {
         }
         let (commits, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let results = self.transact(&commits);
+        let purges = commits.iter().zip(&results).any(|(commit, result)| {
+            result.is_ok() && commit.changes.contains(&Change::PurgeSession)
+        });
+        if purges {
+            // What was purged is still in the log.
+            let readers = self.readers.clone();
+            let _alone = readers.shut_out();
+            self.checkpoint(2_000);
+        }
         for committed in results.iter().flatten() {
             if committed.events.is_empty() {
                 continue;

@@ -15,6 +15,8 @@ pub struct SessionQuery {
     pub path_prefix: Option<String>,
     /// Children of this session.
     pub parent_id: Option<SessionId>,
+    /// Forks of this session (not forks of its forks).
+    pub fork_of: Option<SessionId>,
     /// Only sessions without a parent.
     pub roots: bool,
     /// Changed at or after this time.

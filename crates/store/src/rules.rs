@@ -73,6 +73,11 @@ pub fn part_taken(id: &str, owner: &SessionId, this: &SessionId) -> StoreError {
 /// # Errors
 /// `Conflict` that names the change that does not belong here.
 pub fn check(commit: &Commit) -> StoreResult<()> {
+    if commit.changes.len() > 1 && commit.changes.contains(&Change::PurgeSession) {
+        let id = commit.session_id.as_str();
+        let why = "is purged in a commit of its own";
+        return Err(conflict(EntityKind::Session, id, None, why));
+    }
     for (index, change) in commit.changes.iter().enumerate() {
         let (kind, id, session) = match change {
             Change::CreateSession { session, .. } if index > 0 => {
@@ -93,6 +98,7 @@ pub fn check(commit: &Commit) -> StoreResult<()> {
             | Change::SetStatus(_)
             | Change::TrashSession
             | Change::RestoreSession
+            | Change::PurgeSession
             | Change::RemoveMessage(_)
             | Change::RemovePart { .. }
             | Change::SetTodos { .. }
@@ -167,6 +173,22 @@ pub fn raise(floor: IdStamp, stamp: IdStamp) -> IdStamp {
 /// Moves a session to the trash; one that is there keeps its time.
 pub fn trash(session: &mut Session, at: Timestamp) {
     session.deleted_at.get_or_insert(at);
+}
+
+/// Refuses to purge a session that is not in the trash.
+///
+/// # Errors
+/// `Conflict`.
+pub fn check_purge(session: &Session) -> StoreResult<()> {
+    match session.deleted_at {
+        Some(_) => Ok(()),
+        None => Err(conflict(
+            EntityKind::Session,
+            session.id.as_str(),
+            None,
+            "is not in the trash",
+        )),
+    }
 }
 
 /// Ends a permission request.

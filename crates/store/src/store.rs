@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sessiond_model::{
     AgentBinding, AgentProfile, Commit, Event, FileChange, MessageDoc, MessageId, Permission,
     PermissionId, Project, ProjectId, Question, QuestionId, Restore, Seq, Session, SessionId,
-    Share, Todo, Turn, TurnId, Usage,
+    Share, Timestamp, Todo, Turn, TurnId, Usage,
 };
 
 use crate::{
@@ -115,6 +115,18 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The todo list of a session.
     async fn todos(&self, session: &SessionId) -> StoreResult<Vec<Todo>>;
+
+    /// The todo list as each turn of a session left it, oldest turn first; turns that wrote
+    /// none are left out.
+    async fn todo_versions(&self, session: &SessionId) -> StoreResult<Vec<(TurnId, Vec<Todo>)>>;
+
+    /// The highest number in the family of forks that comes from a session, those in the trash
+    /// included; 0 when there are none.
+    async fn last_fork(&self, root: &SessionId) -> StoreResult<u32>;
+
+    /// The sessions that went to the trash at or before a time, at most `limit`, the oldest
+    /// first.
+    async fn trashed_until(&self, until: Timestamp, limit: u32) -> StoreResult<Vec<SessionId>>;
 
     /// A permission request, pending or ended.
     async fn permission(&self, id: &PermissionId) -> StoreResult<Option<Permission>>;

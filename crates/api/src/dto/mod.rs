@@ -3,6 +3,7 @@
 
 mod agent;
 mod event;
+mod fork;
 mod interact;
 mod message;
 mod part;
@@ -13,6 +14,7 @@ mod turn;
 
 pub(crate) use agent::{AgentList, BindingReply};
 pub(crate) use event::{DeltaDto, EventDto, EventPageDto, StateDto, StreamNote};
+pub(crate) use fork::{ForkBody, TreeReply};
 pub(crate) use interact::{
     PermissionDto, PermissionList, PermissionReplyBody, QuestionDto, QuestionList,
     QuestionReplyBody, TodoList,

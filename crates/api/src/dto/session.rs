@@ -5,6 +5,7 @@ use sessiond_model as model;
 use sessiond_model::{SessionId, Timestamp};
 use utoipa::ToSchema;
 
+use super::fork::ForkDto;
 use super::interact::RuleDto;
 use crate::extract::{at_most, double_option, in_range, metadata, not_null, text};
 use crate::limits::{NAME_MAX, RULES_MAX, TIME_MAX, TITLE_MAX};
@@ -110,25 +111,6 @@ impl From<model::Session> for SessionDto {
             tokens: s.tokens.into(),
             health: s.health.into(),
             revision: s.revision,
-        }
-    }
-}
-
-/// Where a fork came from.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = ForkOrigin)]
-pub(crate) struct ForkDto {
-    /// The session that was forked.
-    pub(crate) session_id: String,
-    /// The first message that was not copied; `null` when all were.
-    pub(crate) message_id: Option<String>,
-}
-
-impl From<model::ForkOrigin> for ForkDto {
-    fn from(f: model::ForkOrigin) -> Self {
-        Self {
-            session_id: f.session_id.to_string(),
-            message_id: f.message_id.map(|id| id.to_string()),
         }
     }
 }

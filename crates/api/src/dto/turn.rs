@@ -123,6 +123,8 @@ pub(crate) enum RungDto {
     Resumed,
     /// The agent loaded its own session.
     Loaded,
+    /// The agent forked its own session of the one that this one was forked from.
+    Forked,
     /// A new agent session, told our transcript.
     Rebuilt,
 }
@@ -134,6 +136,7 @@ impl From<model::RestoreRung> for RungDto {
             model::RestoreRung::Live => Self::Live,
             model::RestoreRung::Resumed => Self::Resumed,
             model::RestoreRung::Loaded => Self::Loaded,
+            model::RestoreRung::Forked => Self::Forked,
             model::RestoreRung::Rebuilt => Self::Rebuilt,
         }
     }

@@ -4,6 +4,7 @@ mod agents;
 mod asks;
 mod document;
 mod events;
+mod forks;
 mod messages;
 mod projects;
 mod sessions;
@@ -27,6 +28,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub(crate) fn all() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(sessions::routes())
+        .merge(forks::routes())
         .merge(trash::routes())
         .merge(messages::routes())
         .merge(turns::routes())

@@ -44,6 +44,9 @@ pub(super) struct ListSessions {
     /// Only children of this session.
     #[param(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
     parent_id: Option<SessionId>,
+    /// Only forks of this session, not forks of its forks.
+    #[param(value_type = Option<String>, pattern = "^ses[A-Za-z0-9_.:-]*$", max_length = 128)]
+    fork_of: Option<SessionId>,
     /// `true`: only sessions without a parent.
     roots: Option<bool>,
     /// Only sessions that changed at or after this time. Integer milliseconds since the Unix epoch, UTC.
@@ -78,6 +81,7 @@ impl ListSessions {
             directory: self.directory,
             path_prefix: self.path,
             parent_id: self.parent_id,
+            fork_of: self.fork_of,
             roots: self.roots.unwrap_or(false),
             updated_since: self.updated_since.map(Timestamp),
             search: self.search,

@@ -51,6 +51,21 @@ pub fn is_default_title(title: &str) -> bool {
         })
 }
 
+/// The title of a fork: the origin's without its own fork number, and the fork's.
+#[must_use]
+pub fn fork_title(origin: &str, number: u32) -> String {
+    format!("{} (fork #{number})", without_fork_number(origin))
+}
+
+fn without_fork_number(title: &str) -> &str {
+    let cut = || {
+        let (name, number) = title.strip_suffix(')')?.rsplit_once(" (fork #")?;
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        digits.then_some(name)
+    };
+    cut().unwrap_or(title)
+}
+
 /// A title from the first prompt: its first line that says something, white space folded,
 /// at most 100 characters. `None` when the prompt has no text.
 #[must_use]
@@ -78,6 +93,15 @@ mod tests {
         assert!(is_default_title(&default_title(true, Timestamp(0))));
         assert!(!is_default_title("New session - of mine"));
         assert!(!is_default_title("Fix the build"));
+    }
+
+    #[test]
+    fn forks_are_numbered_once() {
+        assert_eq!(fork_title("Fix it", 1), "Fix it (fork #1)");
+        assert_eq!(fork_title("Fix it (fork #1)", 12), "Fix it (fork #12)");
+        assert_eq!(fork_title("Fix (fork #x)", 2), "Fix (fork #x) (fork #2)");
+        assert_eq!(fork_title(" (fork #3)", 4), " (fork #4)");
+        assert_eq!(fork_title("", 1), " (fork #1)");
     }
 
     #[test]

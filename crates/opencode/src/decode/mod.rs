@@ -15,7 +15,7 @@ use sessiond_model::{IdError, Timestamp};
 pub(crate) use ask::{answers, permission_reply};
 pub(crate) use part::part;
 pub(crate) use prompt::prompt;
-pub(crate) use session::{new_session, session_update};
+pub(crate) use session::{fork, new_session, session_update};
 pub(crate) use turn::{command, init, shell, summarize};
 
 /// Longest rendering of a refused value.
@@ -245,6 +245,11 @@ impl Fields {
             place: step(&self.place, key),
             nullable: false,
         }
+    }
+
+    /// Whether the key is there, be it `null`.
+    fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
     }
 
     fn text(&self, key: &str) -> Option<&str> {

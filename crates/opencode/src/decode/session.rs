@@ -1,8 +1,8 @@
 //! Bodies of `POST /session` and `PATCH /session/{id}`.
 
 use serde_json::Value;
-use sessiond_engine::{NewSession, SessionUpdate};
-use sessiond_model::{ModelRef, PermissionAction, PermissionRule, SessionId, Timestamp};
+use sessiond_engine::{ForkOptions, NewSession, SessionUpdate};
+use sessiond_model::{MessageId, ModelRef, PermissionAction, PermissionRule, SessionId, Timestamp};
 
 use super::{Decoded, Node};
 
@@ -25,20 +25,36 @@ pub(crate) fn new_session(body: Option<Value>) -> Decoded<(NewSession, Option<St
     Ok((new, workspace))
 }
 
+/// The body of `POST /session/{id}/fork`; none is an empty one.
+pub(crate) fn fork(body: Option<Value>) -> Decoded<ForkOptions> {
+    let Some(body) = body else {
+        return Ok(ForkOptions::default());
+    };
+    let mut f = Node::root(Some(body)).object()?;
+    Ok(ForkOptions {
+        before: f.take("messageID").optional(|n| n.id(MessageId::parse))?,
+        ..ForkOptions::default()
+    })
+}
+
 /// The body of `PATCH /session/{id}`; `None` when it changes nothing.
 pub(crate) fn session_update(body: Option<Value>) -> Decoded<Option<SessionUpdate>> {
     let mut f = Node::root(body).object()?;
     let time = f.take("time").optional(Node::object)?;
     let archived = match time {
-        Some(mut time) => time.take("archived").optional(Node::number)?,
-        None => None,
+        Some(mut time) if time.has("archived") => {
+            let at = time.take("archived").optional(Node::number)?;
+            // Nothing, or the beginning of time: not archived.
+            Some(at.filter(|at| *at != 0.0))
+        }
+        _ => None,
     };
     let update = SessionUpdate {
         title: f.take("title").optional(Node::string)?,
         metadata: f.take("metadata").optional(|n| n.map("object"))?,
         permission_append: f.take("permission").optional(rules)?,
         #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-        archived_at: archived.map(|at| Some(Timestamp(at as i64))),
+        archived_at: archived.map(|at| at.map(|at| Timestamp(at as i64))),
         ..SessionUpdate::default()
     };
     let changes = update.title.is_some()
@@ -115,7 +131,7 @@ mod tests {
         for body in [
             json!({}),
             json!({"title": null, "foo": 1}),
-            json!({"time": {"archived": null}}),
+            json!({"time": {}}),
             json!({"time": null}),
         ] {
             assert!(session_update(Some(body)).unwrap().is_none());
@@ -123,11 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn archived_zero_is_kept() {
-        let update = session_update(Some(json!({"time": {"archived": 0}})))
-            .unwrap()
-            .unwrap();
-        assert_eq!(update.archived_at, Some(Some(Timestamp(0))));
+    fn archived_null_and_zero_take_out_of_the_archive() {
+        for (archived, wanted) in [
+            (json!(5), Some(Timestamp(5))),
+            (json!(0), None),
+            (json!(null), None),
+        ] {
+            let update = session_update(Some(json!({"time": {"archived": archived}})));
+            assert_eq!(update.unwrap().unwrap().archived_at, Some(wanted));
+        }
         let update = session_update(Some(json!({"permission": []})))
             .unwrap()
             .unwrap();

@@ -152,6 +152,16 @@ pub(crate) async fn abort(State(app): State<App>, InSession(id): InSession) -> R
     extract::json(&true)
 }
 
+pub(crate) async fn fork(
+    State(app): State<App>,
+    InSession(id): InSession,
+    body: RawPayload,
+) -> Reply {
+    let options = decode::fork(body.0).map_err(ApiError::RejectedRaw)?;
+    let forked = app.engine.fork_session(&id, options).await?;
+    extract::json(&SessionDto::of(&forked.session))
+}
+
 pub(crate) async fn todo(State(app): State<App>, InSession(id): InSession) -> Reply {
     extract::json(&app.engine.todos(&id).await?)
 }

@@ -60,7 +60,6 @@ async fn what_is_not_offered_says_so() {
     let w = World::new().await;
     let id = w.session().await;
     for (method, path) in [
-        ("POST", format!("/session/{id}/fork")),
         ("POST", format!("/session/{id}/share")),
         ("DELETE", format!("/session/{id}/share")),
         ("POST", format!("/session/{id}/revert")),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessiond_model::{
     AgentBinding, Change, EventBody, Permission, PermissionOutcome, Project, Question,
-    QuestionOutcome, RestorePhase, Turn,
+    QuestionOutcome, RestorePhase, Turn, TurnId,
 };
 use sessiond_store::{EntityKind, StoreResult, rules};
 
@@ -50,6 +50,8 @@ impl<T: Tx> Work<'_, T> {
                 self.mark(Dirty::Row);
                 self.emit_session(EventBody::SessionCreated);
             }
+            // Alone in its commit, and done before.
+            Change::PurgeSession => {}
             Change::PutMessage(message) => self.put_message(message).await?,
             Change::RemoveMessage(id) => self.remove_message(id).await?,
             Change::PutPart(part) => {
@@ -72,6 +74,12 @@ impl<T: Tx> Work<'_, T> {
                     (&doc).into(),
                 ];
                 self.tx.query(sql::TODO_PUT, &args).await?;
+                if let Some(turn) = turn_id
+                    && let Some(tid) = self.own_turn(turn).await?
+                {
+                    let args = [tid.into(), self.head.sid.into(), (&doc).into()];
+                    self.tx.query(sql::TODO_VERSION_PUT, &args).await?;
+                }
                 self.emit(0, EventBody::TodosUpdated(Arc::new(todos.clone())));
             }
             Change::AskPermission(ask) => {
@@ -106,9 +114,7 @@ impl<T: Tx> Work<'_, T> {
                 self.tx.query(sql::USAGE_INSERT, &args).await?;
             }
             Change::SetFileChanges { turn_id, files } => {
-                let row = first(self.tx, sql::TURN_KEY, &[turn_id.as_str().into()]).await?;
-                let key = row.map(|mut row| (row.int(), row.int()));
-                let Some((tid, _)) = key.filter(|(_, sid)| *sid == self.head.sid) else {
+                let Some(tid) = self.own_turn(turn_id).await? else {
                     return Err(rules::missing(EntityKind::Turn, turn_id.as_str()));
                 };
                 let doc = to_json(files)?;
@@ -151,6 +157,13 @@ impl<T: Tx> Work<'_, T> {
             }
         }
         Ok(())
+    }
+
+    /// The key of a turn of this session.
+    async fn own_turn(&mut self, id: &TurnId) -> StoreResult<Option<i64>> {
+        let row = first(self.tx, sql::TURN_KEY, &[id.as_str().into()]).await?;
+        let key = row.map(|mut row| (row.int(), row.int()));
+        Ok(key.and_then(|(tid, sid)| (sid == self.head.sid).then_some(tid)))
     }
 
     async fn insert_ask<A: Serialize + Sync>(

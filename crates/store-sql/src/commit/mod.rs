@@ -29,6 +29,9 @@ impl Op for CommitOp<'_> {
 
     async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Committed> {
         let mut work = Work::begin(tx, self.0).await?;
+        if self.0.changes == [Change::PurgeSession] {
+            return work.purge().await;
+        }
         for change in &self.0.changes {
             work.apply(change).await?;
         }

@@ -1,7 +1,9 @@
 //! The session's own row.
 
+use std::sync::Arc;
+
 use sessiond_model::{Session, SessionPatch};
-use sessiond_store::{EntityKind, StoreResult, rules};
+use sessiond_store::{Committed, EntityKind, StoreResult, rules};
 
 use super::{Dirty, Work};
 use crate::op::{Arg, Tx, first};
@@ -41,7 +43,7 @@ impl<T: Tx> Work<'_, T> {
             sessiond_model::Health::Ok => "ok",
             sessiond_model::Health::Degraded => "degraded",
         };
-        let args: [Arg<'_>; 27] = [
+        let args: [Arg<'_>; 28] = [
             s.id.as_str().into(),
             (&s.slug).into(),
             s.project_id.as_str().into(),
@@ -69,9 +71,27 @@ impl<T: Tx> Work<'_, T> {
             (&json.tokens).into(),
             health.into(),
             s.revision.into(),
+            s.fork.as_ref().map(|f| f.family().as_str()).into(),
         ];
         self.head.sid = self.tx.insert(sql::SESSION_INSERT, "sid", &args).await?;
         Ok(())
+    }
+
+    /// Removes everything of the session.
+    pub(super) async fn purge(mut self) -> StoreResult<Committed> {
+        rules::check_purge(&self.head.session)?;
+        let sid = [self.head.sid.into()];
+        let blobs = self.tx.query(sql::BLOBS_OF, &sid).await?;
+        for statement in sql::PURGE {
+            self.tx.query(statement, &sid).await?;
+        }
+        for mut row in blobs {
+            self.release(row.int()).await?;
+        }
+        Ok(Committed {
+            events: Arc::new([]),
+            session: Some(Arc::new(self.head.session)),
+        })
     }
 
     pub(super) fn patch(&mut self, patch: &SessionPatch) {

@@ -183,7 +183,7 @@ impl<T: Tx> Work<'_, T> {
         })
     }
 
-    async fn release(&mut self, blob: i64) -> StoreResult<()> {
+    pub(super) async fn release(&mut self, blob: i64) -> StoreResult<()> {
         self.tx.query(sql::BLOB_RELEASE, &[blob.into()]).await?;
         self.tx.query(sql::BLOB_SWEEP, &[blob.into()]).await?;
         Ok(())

@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 use sessiond_model::{
-    AgentBinding, AgentProfile, FileChange, Permission, Project, Question, SessionId, StatusKind,
-    Timestamp, Turn, TurnId, Usage,
+    AgentBinding, AgentProfile, FileChange, ForkOrigin, Permission, Project, Question, SessionId,
+    StatusKind, Timestamp, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{AskQuery, SessionCursor, SessionPage, SessionQuery, StoreResult, TurnQuery};
 
@@ -40,6 +40,8 @@ impl Op for Sessions<'_> {
             sql::SESSIONS_TRASHED
         } else if query.parent_id.is_some() {
             sql::SESSIONS_OF_PARENT
+        } else if query.fork_of.is_some() {
+            sql::SESSIONS_OF_ORIGIN
         } else if query.directory.is_some() {
             sql::SESSIONS_OF_DIRECTORY
         } else if query.project_id.is_some() {
@@ -58,7 +60,7 @@ impl Op for Sessions<'_> {
             Some(_) => "".into(),
         };
         // One more than asked for tells whether there is a next page.
-        let args: [Arg<'_>; 14] = [
+        let args: [Arg<'_>; 15] = [
             after.map_or(i64::MAX, |c| c.updated_at.millis()).into(),
             after.map_or("", |c| c.id.as_str()).into(),
             query
@@ -76,6 +78,7 @@ impl Op for Sessions<'_> {
             state(StatusKind::Busy),
             state(StatusKind::Error),
             limit(query.limit).saturating_add(1).into(),
+            query.fork_of.as_ref().map(|o| o.as_str()).into(),
         ];
         let rows = tx.query(sql, &args).await?;
         let wanted = query.limit.map_or(usize::MAX, |l| l as usize);
@@ -93,6 +96,74 @@ impl Op for Sessions<'_> {
     }
 }
 
+/// The highest number in a family of forks.
+#[derive(Clone, Copy, Debug)]
+pub struct LastFork<'a>(pub &'a SessionId);
+
+impl Op for LastFork<'_> {
+    type Out = u32;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<u32> {
+        let forks: Vec<ForkOrigin> =
+            documents(tx, sql::FORKS_OF, &[self.0.as_str().into()]).await?;
+        Ok(forks.iter().map(|fork| fork.number).max().unwrap_or(0))
+    }
+}
+
+/// Sessions that went to the trash at or before a time, the oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct TrashedUntil(pub Timestamp, pub u32);
+
+impl Op for TrashedUntil {
+    type Out = Vec<SessionId>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<SessionId>> {
+        let args = [self.0.millis().into(), limit(Some(self.1)).into()];
+        let rows = tx.query(sql::TRASHED_UNTIL, &args).await?;
+        Ok(rows
+            .into_iter()
+            .map(|mut row| SessionId::trusted(&row.text()))
+            .collect())
+    }
+}
+
+/// The todo list as each turn of a session left it, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct TodoVersionsOf<'a>(pub &'a SessionId);
+
+impl Op for TodoVersionsOf<'_> {
+    type Out = Vec<(TurnId, Vec<Todo>)>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Self::Out> {
+        by_turn(tx, sql::TODO_VERSIONS_OF, self.0).await
+    }
+}
+
+/// The file changes of the turns of a session, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionChanges<'a>(pub &'a SessionId);
+
+impl Op for SessionChanges<'_> {
+    type Out = Vec<(TurnId, Vec<FileChange>)>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Self::Out> {
+        by_turn(tx, sql::FILES_OF_SESSION, self.0).await
+    }
+}
+
+/// What the turns of a session have one of; one that can't be read is left out.
+async fn by_turn<T: Tx, D: DeserializeOwned>(
+    tx: &mut T,
+    sql: &'static str,
+    session: &SessionId,
+) -> StoreResult<Vec<(TurnId, D)>> {
+    let rows = tx.query(sql, &[session.as_str().into()]).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|mut row| Some((TurnId::trusted(&row.text()), row.json()?)))
+        .collect())
+}
+
 /// Sessions that a crash may have left unfinished.
 #[derive(Clone, Copy, Debug)]
 pub struct Unfinished;
@@ -104,25 +175,6 @@ impl Op for Unfinished {
         let rows = tx.query(sql::UNFINISHED, &[]).await?;
         let id = |mut row: crate::Row| SessionId::trusted(&row.text());
         Ok(rows.into_iter().map(id).collect())
-    }
-}
-
-/// The file changes of all turns of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionChanges<'a>(pub &'a SessionId);
-
-impl Op for SessionChanges<'_> {
-    type Out = Vec<(TurnId, Vec<FileChange>)>;
-
-    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Self::Out> {
-        let rows = tx
-            .query(sql::FILES_OF_SESSION, &[self.0.as_str().into()])
-            .await?;
-        let change = |mut row: crate::Row| {
-            let turn = TurnId::trusted(&row.text());
-            Some((turn, row.json()?))
-        };
-        Ok(rows.into_iter().filter_map(change).collect())
     }
 }
 

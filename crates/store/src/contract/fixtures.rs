@@ -74,6 +74,9 @@ pub fn full_session(name: &str) -> Session {
         fork: Some(ForkOrigin {
             session_id: sid("origin"),
             message_id: Some(mid("cut")),
+            root: Some(sid("root")),
+            number: 3,
+            turn_id: Some(tid("newest")),
         }),
         agent: Some("build".into()),
         model: Some(model()),

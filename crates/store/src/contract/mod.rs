@@ -14,6 +14,7 @@ mod commits;
 mod concurrency;
 pub mod fixtures;
 mod lists;
+mod purge;
 mod records;
 mod replay;
 mod sessions;
@@ -226,6 +227,8 @@ suite! {
         status_is_kept_with_its_time,
         trash_hides_and_restore_brings_back,
         trash_keeps_its_first_time,
+        the_trash_is_found_by_its_time,
+        forks_are_numbered_by_family,
         totals_follow_step_finish_parts,
         the_head_holds_what_a_writer_needs;
     commits:
@@ -288,6 +291,7 @@ suite! {
         a_turn_key_is_unique_in_its_session,
         a_turn_is_found_by_its_message,
         todos_are_replaced,
+        todos_are_kept_by_turn,
         bindings_are_replaced,
         profiles_and_projects_are_kept,
         an_unchanged_project_gives_no_event,
@@ -302,6 +306,11 @@ suite! {
         a_share_is_found_by_its_token,
         the_last_access_of_a_share_moves_forward,
         shares_are_listed_newest_session_first;
+    purge:
+        only_the_trash_is_purged,
+        a_purge_is_alone_in_its_commit,
+        a_purge_leaves_nothing,
+        a_purge_touches_no_other_session;
     replay:
         replay_shows_each_row_at_its_newest_event,
         replay_shows_messages_at_their_creation_too,
@@ -321,6 +330,7 @@ const SOURCES: &[&str] = &[
     include_str!("commits.rs"),
     include_str!("concurrency.rs"),
     include_str!("lists.rs"),
+    include_str!("purge.rs"),
     include_str!("records.rs"),
     include_str!("replay.rs"),
     include_str!("sessions.rs"),

@@ -158,6 +158,39 @@ pub async fn todos_are_replaced(bench: &mut Bench) {
     }
 }
 
+pub async fn todos_are_kept_by_turn(bench: &mut Bench) {
+    let id = bench.session("a").await;
+    let other = bench.session("b").await;
+    let set = |name: &str, turn: Option<&str>| Change::SetTodos {
+        todos: vec![fx::todo(name)],
+        turn_id: turn.map(tid),
+    };
+    let turns = ["one", "two", "none"].map(|t| Change::PutTurn(fx::turn(&id, t, "m")));
+    bench.commit(&id, 1_100, turns.into()).await;
+    let elsewhere = Change::PutTurn(fx::turn(&other, "elsewhere", "m"));
+    bench.commit(&other, 1_100, vec![elsewhere]).await;
+    let lists = vec![
+        set("w", Some("two")),
+        set("x", Some("one")),
+        set("y", Some("one")),
+        // A list of nobody, and of a turn that is not this session's, are no versions.
+        set("z", None),
+        set("z", Some("elsewhere")),
+    ];
+    bench.commit(&id, 1_200, lists).await;
+    let store = bench.store();
+    assert_eq!(store.todos(&id).await.unwrap(), [fx::todo("z")]);
+    assert_eq!(
+        store.todo_versions(&id).await.unwrap(),
+        [
+            (tid("one"), vec![fx::todo("y")]),
+            (tid("two"), vec![fx::todo("w")])
+        ]
+    );
+    assert!(store.todo_versions(&other).await.unwrap().is_empty());
+    assert!(store.todo_versions(&sid("no")).await.unwrap().is_empty());
+}
+
 pub async fn bindings_are_replaced(bench: &mut Bench) {
     let mut live = Vec::new();
     for name in ["b", "a"] {

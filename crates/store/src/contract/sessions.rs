@@ -1,6 +1,6 @@
 use sessiond_model::{
-    Change, EventBody, IdStamp, MessageId, PermissionAction, PermissionRule, SessionPatch,
-    SessionSeq, Status, StatusKind, Timestamp,
+    Change, EventBody, ForkOrigin, IdStamp, MessageId, PermissionAction, PermissionRule,
+    SessionPatch, SessionSeq, Status, StatusKind, Timestamp,
 };
 
 use super::Bench;
@@ -280,4 +280,66 @@ pub async fn the_head_holds_what_a_writer_needs(bench: &mut Bench) {
         Some(head.session),
         bench.store().session(&id).await.unwrap()
     );
+}
+
+pub async fn the_trash_is_found_by_its_time(bench: &mut Bench) {
+    for (name, at) in [("b", 1_100), ("a", 1_200), ("c", 1_100)] {
+        let id = bench.session(name).await;
+        bench.commit(&id, at, vec![Change::TrashSession]).await;
+    }
+    bench.session("kept").await;
+    let store = bench.store();
+    let until = async |at, limit| store.trashed_until(Timestamp(at), limit).await.unwrap();
+    assert!(until(1_099, 10).await.is_empty());
+    assert_eq!(until(1_100, 10).await, [sid("b"), sid("c")]);
+    assert_eq!(until(i64::MAX, 10).await, [sid("b"), sid("c"), sid("a")]);
+    assert_eq!(until(i64::MAX, 1).await, [sid("b")]);
+}
+
+pub async fn forks_are_numbered_by_family(bench: &mut Bench) {
+    bench.session("origin").await;
+    let forks = [
+        ("one", "origin", None, 1),
+        ("two", "one", Some("origin"), 7),
+        ("other", "elsewhere", None, 9),
+    ];
+    for (name, origin, root, number) in forks {
+        let mut session = fx::session(name);
+        session.fork = Some(ForkOrigin {
+            session_id: sid(origin),
+            message_id: None,
+            root: root.map(sid),
+            number,
+            turn_id: None,
+        });
+        let id = session.id.clone();
+        bench.commit(&id, 1_100, vec![fx::create(session)]).await;
+    }
+    bench
+        .commit(&sid("two"), 1_200, vec![Change::TrashSession])
+        .await;
+    let store = bench.store();
+    assert_eq!(store.last_fork(&sid("origin")).await.unwrap(), 7);
+    assert_eq!(store.last_fork(&sid("elsewhere")).await.unwrap(), 9);
+    assert_eq!(store.last_fork(&sid("one")).await.unwrap(), 0);
+    bench
+        .commit(&sid("two"), 1_300, vec![Change::RestoreSession])
+        .await;
+    for (origin, forks) in [
+        ("origin", vec!["one"]),
+        ("one", vec!["two"]),
+        ("two", vec![]),
+    ] {
+        let query = SessionQuery {
+            fork_of: Some(sid(origin)),
+            ..SessionQuery::default()
+        };
+        let page = bench.store().sessions(&query).await.unwrap();
+        let ids: Vec<_> = page.sessions.into_iter().map(|s| s.id).collect();
+        assert_eq!(
+            ids,
+            forks.into_iter().map(sid).collect::<Vec<_>>(),
+            "{origin}"
+        );
+    }
 }

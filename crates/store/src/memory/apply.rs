@@ -33,6 +33,10 @@ impl State {
     pub(super) fn commit(&mut self, commit: Commit) -> StoreResult<Committed> {
         let mut work = Work::begin(self, &commit)?;
         work.check_requirements()?;
+        if commit.changes == [Change::PurgeSession] {
+            let session = work.record.session;
+            return self.purge(session);
+        }
         for change in &commit.changes {
             work.apply(change)?;
         }
@@ -71,6 +75,7 @@ impl State {
                 })
             })
             .collect();
+        self.clock = seq;
         self.log.extend(events.iter().cloned());
         self.sessions.insert(commit.session_id, record);
         for project in projects {
@@ -82,6 +87,18 @@ impl State {
         Ok(Committed {
             events,
             session: Some(session),
+        })
+    }
+}
+
+impl State {
+    fn purge(&mut self, session: Session) -> StoreResult<Committed> {
+        rules::check_purge(&session)?;
+        self.log.retain(|event| event.session_id != session.id);
+        self.sessions.remove(&session.id);
+        Ok(Committed {
+            events: Arc::new([]),
+            session: Some(Arc::new(session)),
         })
     }
 }
@@ -200,8 +217,16 @@ impl<'a> Work<'a> {
                 message_id,
                 part_id,
             } => self.remove_part(message_id, part_id),
-            Change::SetTodos { todos, .. } => {
+            // Alone in its commit, and done before.
+            Change::PurgeSession => {}
+            Change::SetTodos { todos, turn_id } => {
                 self.record.todos.clone_from(todos);
+                if let Some(turn) = turn_id
+                    && self.record.turns.iter().any(|t| t.row.id == *turn)
+                {
+                    let versions = &mut self.record.todo_versions;
+                    versions.insert(turn.clone(), todos.clone());
+                }
                 self.record.todos_mark.newest = self.next_seq();
                 self.emit(EventBody::TodosUpdated(Arc::new(todos.clone())));
             }

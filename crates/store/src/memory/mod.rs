@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use sessiond_model::{
     AgentBinding, AgentProfile, Commit, FileChange, MessageDoc, MessageId, Permission,
     PermissionId, Project, ProjectId, Question, QuestionId, Restore, RestorePhase, Seq, Session,
-    SessionId, Share, Todo, Turn, TurnId, Usage,
+    SessionId, Share, Timestamp, Todo, Turn, TurnId, Usage,
 };
 
 use crate::{
@@ -143,6 +143,42 @@ impl Store for MemoryStore {
         let state = self.open()?;
         let record = state.sessions.get(session);
         Ok(record.map(|r| r.todos.clone()).unwrap_or_default())
+    }
+
+    async fn todo_versions(&self, session: &SessionId) -> StoreResult<Vec<(TurnId, Vec<Todo>)>> {
+        let state = self.open()?;
+        let Some(record) = state.sessions.get(session) else {
+            return Ok(Vec::new());
+        };
+        let versions = record.turns.iter().filter_map(|turn| {
+            let todos = record.todo_versions.get(&turn.row.id)?;
+            Some((turn.row.id.clone(), todos.clone()))
+        });
+        Ok(versions.collect())
+    }
+
+    async fn last_fork(&self, root: &SessionId) -> StoreResult<u32> {
+        let state = self.open()?;
+        let forks = state
+            .sessions
+            .values()
+            .filter_map(|r| r.session.fork.as_ref());
+        let family = forks.filter(|fork| fork.family() == root);
+        Ok(family.map(|fork| fork.number).max().unwrap_or(0))
+    }
+
+    async fn trashed_until(&self, until: Timestamp, limit: u32) -> StoreResult<Vec<SessionId>> {
+        let state = self.open()?;
+        let sessions = state.sessions.values().map(|r| &r.session);
+        let mut old: Vec<_> = sessions
+            .filter_map(|s| Some((s.deleted_at.filter(|at| *at <= until)?, s.id.clone())))
+            .collect();
+        old.sort();
+        Ok(old
+            .into_iter()
+            .map(|(_, id)| id)
+            .take(limit as usize)
+            .collect())
     }
 
     async fn permission(&self, id: &PermissionId) -> StoreResult<Option<Permission>> {

@@ -287,6 +287,8 @@ fn matches(session: &Session, query: &SessionQuery) -> bool {
         && (query.directory.as_ref()).is_none_or(|d| *d == session.directory)
         && query.path_prefix.as_ref().is_none_or(below)
         && (query.parent_id.as_ref()).is_none_or(|p| session.parent_id.as_ref() == Some(p))
+        && (query.fork_of.as_ref())
+            .is_none_or(|o| session.fork.as_ref().is_some_and(|f| f.session_id == *o))
         && !(query.roots && session.parent_id.is_some())
         && query.updated_since.is_none_or(|t| session.updated_at >= t)
         && (query.search.as_ref()).is_none_or(|text| {

@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) profiles: BTreeMap<String, AgentProfile>,
     /// All events as they were committed; a replay renders them anew.
     pub(super) log: Vec<Arc<Event>>,
+    /// The position of the newest event, also when that one was purged.
+    pub(super) clock: Seq,
     pub(super) closed: bool,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct Record {
     pub(super) messages: BTreeMap<MessageId, Arc<MessageRecord>>,
     pub(super) todos: Vec<Todo>,
     pub(super) todos_mark: RowMark,
+    /// By turn.
+    pub(super) todo_versions: BTreeMap<TurnId, Vec<Todo>>,
     pub(super) turns: Vec<Row<Turn>>,
     pub(super) permissions: Vec<Row<Permission>>,
     pub(super) questions: Vec<Row<Question>>,
@@ -81,6 +85,7 @@ impl Record {
             messages: BTreeMap::new(),
             todos: Vec::new(),
             todos_mark: RowMark::default(),
+            todo_versions: BTreeMap::new(),
             turns: Vec::new(),
             permissions: Vec::new(),
             questions: Vec::new(),
@@ -105,7 +110,7 @@ impl Record {
 
 impl State {
     pub(super) fn last_seq(&self) -> Seq {
-        self.log.last().map_or(Seq(0), |e| e.seq)
+        self.clock
     }
 
     pub(super) fn message_owner(&self, id: &MessageId) -> Option<&SessionId> {
