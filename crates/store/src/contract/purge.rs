@@ -43,10 +43,7 @@ async fn full(bench: &mut Bench, name: &str) -> SessionId {
         }),
         Change::RecordUsage(fx::usage(&named("t"), 1.0)),
         Change::SetRestore(Some(Box::new(pending()))),
-        Change::PutShare(sessiond_model::Share {
-            token_hash: named("hash"),
-            ..fx::share("u")
-        }),
+        Change::SetShare(Some(Box::new(fx::share(&named("hash"))))),
         Change::RemoveMessage(mid("none")),
     ];
     bench.commit(&id, 1_100, changes).await;
