@@ -93,12 +93,10 @@ impl Worktree {
         };
         let outcome = run.take(self, session, extra, &lock);
         self.store.grew(objects.written());
-        let capture = outcome?;
-        if self.store.is_untidy() {
-            // Only costs space if it does not work now.
-            let _ = self.store.pack_loose(&lock);
+        if outcome.is_ok() {
+            self.store.tidy();
         }
-        Ok(capture)
+        outcome
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     SnapshotError, index,
     objects::{HASH, Objects},
     pins::Pin,
-    store::{Lock, Store},
+    store::{Lock, PackLock, Store},
     tree::{self, DIRECTORY},
 };
 
@@ -52,8 +52,12 @@ impl AddAssign for Collected {
 type Live = HashMap<ObjectId, Vec<u8>>;
 
 impl Store {
-    /// Removes what nobody keeps. `purge`: also what is already packed, whatever it costs.
-    pub(crate) fn collect(&self, lock: &Lock, purge: bool) -> Result<Collected, SnapshotError> {
+    /// Removes what nobody keeps; what is packed only where it is much, or somebody is forgotten.
+    pub(crate) fn collect(
+        &self,
+        lock: &Lock,
+        packs: &PackLock,
+    ) -> Result<Collected, SnapshotError> {
         let bytes_before = self.usage().bytes;
         let heads = self.heads()?;
         if heads.is_empty() {
@@ -64,7 +68,7 @@ impl Store {
                 ..Collected::default()
             });
         }
-        self.sweep(lock);
+        self.sweep(lock, packs);
         let objects = Objects::open(self)?;
         let live = self.live(&objects, heads)?;
         let loose = self.loose();
@@ -75,14 +79,18 @@ impl Store {
         for id in dead_loose {
             self.remove_loose(id)?;
         }
+        let purge = self.owes_purge();
         let worthwhile = purge || dead_packed * 4 > packed.len();
         let whole = (dead_packed > 0 && worthwhile) || self.packs().len() > MAX_PACKS;
         if whole {
             self.pack_whole(&objects, &live)?;
         } else {
-            self.pack_loose(lock)?;
+            self.pack_loose(packs)?;
         }
         self.shrank();
+        if purge {
+            self.purged(lock)?;
+        }
         Ok(Collected {
             projects: 1,
             removed: removed + if whole { dead_packed as u64 } else { 0 },
@@ -103,7 +111,7 @@ impl Store {
     }
 
     /// Moves the loose objects into a pack.
-    pub(crate) fn pack_loose(&self, _lock: &Lock) -> Result<(), SnapshotError> {
+    pub(crate) fn pack_loose(&self, _lock: &PackLock) -> Result<(), SnapshotError> {
         let loose = self.loose();
         if loose.is_empty() {
             return Ok(());
@@ -173,7 +181,8 @@ impl Store {
         let mut live = Live::new();
         let mut commits = heads;
         while let Some(id) = commits.pop() {
-            if live.contains_key(&id) {
+            // What a power cut took is not there to be kept; what cannot be read is an error.
+            if live.contains_key(&id) || !objects.owns(&id) {
                 continue;
             }
             let pin = Pin::read(objects, &id)?;
@@ -201,7 +210,7 @@ impl Store {
     ) -> Result<(), SnapshotError> {
         let mut trees = vec![(root, path)];
         while let Some((id, path)) = trees.pop() {
-            if live.contains_key(&id) {
+            if live.contains_key(&id) || !objects.owns(&id) {
                 continue;
             }
             for (name, (mode, child)) in tree::read(objects, &id)? {

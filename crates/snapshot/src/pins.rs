@@ -96,13 +96,14 @@ impl Store {
             .map_err(SnapshotError::io("write", &path))
     }
 
-    /// Ends a session's chain. Whether it had one.
-    pub(crate) fn unpin(&self, _lock: &Lock, session: &SessionId) -> Result<bool, SnapshotError> {
+    /// Ends a session's chain.
+    pub(crate) fn unpin(&self, _lock: &Lock, session: &SessionId) -> Result<(), SnapshotError> {
         let path = self.ref_path(session);
         match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(SnapshotError::io("remove", &path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(SnapshotError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -140,8 +140,10 @@ impl Snapshots {
         };
         for store in snapshots.stores() {
             // Somebody who works in it now is not dead.
-            if let Ok(lock) = store.lock(Instant::now()) {
-                store.sweep(&lock);
+            if let Ok(packs) = store.lock_packs(Instant::now())
+                && let Ok(lock) = store.lock(Instant::now())
+            {
+                store.sweep(&lock, &packs);
             }
         }
         Ok(snapshots)
@@ -184,11 +186,15 @@ impl Snapshots {
     /// directory once more.
     pub fn forget(&self, session: &SessionId) -> Result<(), SnapshotError> {
         for store in self.stores() {
-            let lock = store.lock(self.patience())?;
-            if store.unpin(&lock, session)? {
-                store.drop_indexes(&lock)?;
-                store.collect(&lock, true)?;
+            if store.head(session)?.is_none() && !store.owes_purge() {
+                continue;
             }
+            let packs = store.lock_packs(self.patience())?;
+            let lock = store.lock(self.patience())?;
+            store.owe_purge(&lock)?;
+            store.drop_indexes(&lock)?;
+            store.unpin(&lock, session)?;
+            store.collect(&lock, &packs)?;
         }
         Ok(())
     }
@@ -219,8 +225,11 @@ impl Snapshots {
     pub fn collect(&self) -> Result<Collected, SnapshotError> {
         let mut sum = Collected::default();
         for store in self.stores() {
-            match store.lock(self.patience()) {
-                Ok(lock) => sum += store.collect(&lock, false)?,
+            let locks = store
+                .lock_packs(self.patience())
+                .and_then(|packs| Ok((packs, store.lock(self.patience())?)));
+            match locks {
+                Ok((packs, lock)) => sum += store.collect(&lock, &packs)?,
                 Err(SnapshotError::Deadline { .. }) => sum.skipped += 1,
                 Err(error) => return Err(error),
             }

@@ -16,11 +16,14 @@ use crate::{
     snapshots::Inner,
 };
 
-/// More loose objects than this are packed at the end of a capture.
+/// More loose objects than this are packed after a capture.
 const MAX_LOOSE: u64 = 4096;
 
 /// How often a lock is tried.
 const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// The note that packs hold what must go.
+const PURGE: &str = "purge";
 
 /// A project's store. Whoever changes anything in it holds its [`Lock`].
 #[derive(Clone, Debug)]
@@ -34,6 +37,12 @@ pub(crate) struct Store {
 /// The right to change a store; given back when dropped, by the system if we are killed.
 #[derive(Debug)]
 pub(crate) struct Lock {
+    _file: File,
+}
+
+/// The right to pack a store and to remove objects; given back as [`Lock`] is.
+#[derive(Debug)]
+pub(crate) struct PackLock {
     _file: File,
 }
 
@@ -113,8 +122,19 @@ impl Store {
 
     /// Waits until nobody else changes it.
     pub(crate) fn lock(&self, deadline: Instant) -> Result<Lock, SnapshotError> {
+        self.lock_file(&self.key, deadline)
+            .map(|file| Lock { _file: file })
+    }
+
+    /// Waits until nobody else packs it. Whoever needs both locks takes this one first.
+    pub(crate) fn lock_packs(&self, deadline: Instant) -> Result<PackLock, SnapshotError> {
+        self.lock_file(&format!("{}.pack", self.key), deadline)
+            .map(|file| PackLock { _file: file })
+    }
+
+    fn lock_file(&self, name: &str, deadline: Instant) -> Result<File, SnapshotError> {
         // Not in the store itself, which can be removed while somebody waits.
-        let path = self.inner.locks().join(&self.key);
+        let path = self.inner.locks().join(name);
         let failed = |error| SnapshotError::io("lock", &path)(error);
         let file = File::options()
             .create(true)
@@ -124,7 +144,7 @@ impl Store {
             .map_err(failed)?;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
+                Ok(()) => return Ok(file),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
                     return Err(self.inner.limits.late());
@@ -132,6 +152,20 @@ impl Store {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
             }
         }
+    }
+
+    /// Packs the loose objects, when there are many, beside whatever else goes on: objects are only
+    /// moved. Somebody who does it already, or a failure, is no matter: the next capture asks again.
+    pub(crate) fn tidy(&self) {
+        if self.usage().loose <= MAX_LOOSE {
+            return;
+        }
+        let store = self.clone();
+        std::thread::spawn(move || {
+            if let Ok(lock) = store.lock_packs(Instant::now()) {
+                let _ = store.pack_loose(&lock);
+            }
+        });
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -191,6 +225,22 @@ impl Store {
         })
     }
 
+    /// Notes that somebody is to be forgotten, so that a removal that is cut off is taken up again.
+    pub(crate) fn owe_purge(&self, _lock: &Lock) -> Result<(), SnapshotError> {
+        let path = self.dir.join(PURGE);
+        fs::write(&path, b"").map_err(SnapshotError::io("write", &path))
+    }
+
+    /// Whether somebody was to be forgotten and it did not come to its end.
+    pub(crate) fn owes_purge(&self) -> bool {
+        self.dir.join(PURGE).exists()
+    }
+
+    pub(crate) fn purged(&self, _lock: &Lock) -> Result<(), SnapshotError> {
+        let path = self.dir.join(PURGE);
+        fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))
+    }
+
     /// Adds to what is known of its size.
     pub(crate) fn grew(&self, written: Written) {
         let mut usage = self.usage();
@@ -204,11 +254,6 @@ impl Store {
         self.inner.usage.lock().remove(&self.key);
     }
 
-    /// Whether it has so many loose objects that they should be packed.
-    pub(crate) fn is_untidy(&self) -> bool {
-        self.usage().loose > MAX_LOOSE
-    }
-
     /// Fails when it may not grow.
     pub(crate) fn check_quota(&self, written: Written) -> Result<(), SnapshotError> {
         let used = self.usage().bytes + written.bytes;
@@ -220,7 +265,7 @@ impl Store {
     }
 
     /// Removes what a killed writer left: locks, half-written objects and files.
-    pub(crate) fn sweep(&self, _lock: &Lock) {
+    pub(crate) fn sweep(&self, _lock: &Lock, _packs: &PackLock) {
         let remove_if = |dir: &Path, stale: &dyn Fn(&str, u64) -> bool| {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
                 let name = entry.file_name();

@@ -134,11 +134,12 @@ impl Worktree {
     /// Where a path leads, if it stays in the worktree and out of every `.git`.
     pub(crate) fn place(&self, path: &Path) -> Result<PathBuf, SnapshotError> {
         let place = paths::absolute(&self.toplevel, &self.locate(path)?);
-        // The directories on the way may be links.
+        // The directories on the way may be links, also to nowhere.
         let real = place
             .ancestors()
             .skip(1)
-            .find_map(|dir| fs::canonicalize(dir).ok().map(|real| (dir, real)));
+            .find(|dir| fs::symlink_metadata(dir).is_ok())
+            .and_then(|dir| Some((dir, fs::canonicalize(dir).ok()?)));
         let inside = real.is_some_and(|(dir, real)| {
             let rest = place.strip_prefix(dir).unwrap_or(&place);
             paths::relative(&self.toplevel, &real.join(rest)).is_some()

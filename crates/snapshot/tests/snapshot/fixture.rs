@@ -51,6 +51,16 @@ impl Fixture {
         fixture
     }
 
+    pub(crate) fn root(&self) -> PathBuf {
+        self.temp.path().join("data")
+    }
+
+    /// The same directories after a restart of sessiond.
+    pub(crate) fn reopen(&mut self, limits: Limits) {
+        let home = self.temp.path().join("home");
+        self.snapshots = Snapshots::open_with_home(&self.root(), limits, Some(home)).unwrap();
+    }
+
     pub(crate) fn worktree(&self) -> Worktree {
         self.snapshots.worktree(&self.dir).unwrap()
     }
@@ -78,6 +88,10 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args(args)
         .current_dir(dir)
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE")
+        .env_remove("GIT_INDEX_FILE")
+        .env_remove("GIT_OBJECT_DIRECTORY")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_AUTHOR_NAME", "t")
@@ -146,4 +160,36 @@ pub(crate) fn undo(worktree: &Worktree, changes: &[PathChange]) {
         );
         assert_eq!(done, Replaced::Written, "{change:?}");
     }
+}
+
+/// Captures, edits, captures, and undoes: the worktree and its `.git` are as before. The paths that
+/// changed.
+pub(crate) fn round_trip(f: &Fixture, edit: impl FnOnce(&Fixture)) -> Vec<String> {
+    let s = session("a");
+    let w = f.worktree();
+    let at_first = files(&f.dir);
+    let before = full(w.capture(&s, &[]));
+    edit(f);
+    let edited = files(&f.dir);
+    let after = full(w.capture(&s, &[]));
+    assert_eq!(files(&f.dir), edited, "a capture changes nothing");
+    let changes = w.changes(&before, &after).unwrap();
+    undo(&w, &changes);
+    assert_eq!(files(&f.dir), at_first, "everything is as it was");
+    let third = full(w.capture(&s, &[]));
+    assert_eq!(w.changes(&before, &third).unwrap(), []);
+    names(f, &changes)
+}
+
+pub(crate) fn names(f: &Fixture, changes: &[PathChange]) -> Vec<String> {
+    changes
+        .iter()
+        .map(|c| {
+            c.path
+                .strip_prefix(&f.dir)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect()
 }

@@ -1,5 +1,10 @@
 //! The public API against real directories and real git repositories.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod captures;
 mod fixture;
+mod hostile;
+mod limits;
+mod properties;
+mod replacing;
+mod retention;
