@@ -52,8 +52,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Shapes that clients send: fields may be left out, unknown ones are refused. All others are
 /// answers, which have all their fields, `null` or not; but for `Problem`.
-const SENT: [&str; 10] = [
+const SENT: [&str; 13] = [
     "AbortBody",
+    "CommandBody",
     "CreateSession",
     "ForkBody",
     "Model",
@@ -63,6 +64,8 @@ const SENT: [&str; 10] = [
     "PromptBody",
     "PromptPart",
     "QuestionReplyBody",
+    "ShellBody",
+    "TurnBody",
 ];
 
 /// Does `change` to the objects that a shape is made of; not to those it refers to by name.
@@ -90,9 +93,15 @@ fn tidy(operation: &mut Operation) {
             schema.schema_type = SchemaType::Type(one.clone());
         }
     }
-    let optional = ["create_session", "fork_session", "abort"]
-        .map(|id| Some(id.to_owned()))
-        .contains(&operation.operation_id);
+    let optional = [
+        "create_session",
+        "fork_session",
+        "abort",
+        "init_session",
+        "summarize",
+    ]
+    .map(|id| Some(id.to_owned()))
+    .contains(&operation.operation_id);
     if let Some(RefOr::T(body)) = operation.request_body.as_mut().filter(|_| optional) {
         body.required = Some(Required::False);
     }
@@ -120,7 +129,7 @@ pub(crate) fn json() -> &'static [u8] {
     tags(
         (name = "sessions", description = "One conversation in one directory"),
         (name = "messages", description = "What was said"),
-        (name = "turns", description = "Prompts and what they cause"),
+        (name = "turns", description = "Prompts, commands and what they cause"),
         (name = "asks", description = "What agents ask of people"),
         (name = "events", description = "What changed, in order"),
         (name = "agents", description = "The coding agents"),

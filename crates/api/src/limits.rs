@@ -20,6 +20,9 @@ pub(crate) const RULES_MAX: usize = 1_000;
 pub(crate) const PATTERN_MAX: usize = 4_096;
 /// Most parts of one prompt: a prompt is one transaction.
 pub(crate) const PARTS_MAX: usize = 1_000;
+/// Longest shell command, and longest arguments of a slash command, in characters: what a system takes
+/// as one argument of a program.
+pub(crate) const ARGUMENT_MAX: usize = 100_000;
 /// Longest text to search titles for, in characters: no longer than a title.
 pub(crate) const SEARCH_MAX: usize = TITLE_MAX;
 /// Longest remark to an agent with a permission reply, in characters.

@@ -2,6 +2,7 @@
 //! Unix epoch (UTC), `null` where there is no value.
 
 mod agent;
+mod command;
 mod event;
 mod fork;
 mod interact;
@@ -13,6 +14,7 @@ mod session;
 mod turn;
 
 pub(crate) use agent::{AgentList, BindingReply};
+pub(crate) use command::{CommandBody, CommandList, ShellBody, TurnBody};
 pub(crate) use event::{DeltaDto, EventDto, EventPageDto, StateDto, StreamNote};
 pub(crate) use fork::{ForkBody, TreeReply};
 pub(crate) use interact::{

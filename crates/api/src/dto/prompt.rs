@@ -140,7 +140,7 @@ pub(crate) enum PromptPartDto {
 }
 
 impl PromptPartDto {
-    fn checked(self) -> Result<PromptPart, Problem> {
+    pub(super) fn checked(self) -> Result<PromptPart, Problem> {
         let (id, body) = match self {
             Self::Text {
                 id,

@@ -4,6 +4,7 @@ use sessiond_model as model;
 use sessiond_model::Timestamp;
 use utoipa::ToSchema;
 
+use super::command::TurnKindDto;
 use super::session::{FileDiffDto, ModelDto, SessionDto, TokensDto};
 
 /// A turn: one accepted prompt and all that it causes. It ends in exactly one of `completed`,
@@ -11,6 +12,7 @@ use super::session::{FileDiffDto, ModelDto, SessionDto, TokensDto};
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Turn, example = json!({
     "id": "trn_0123456789abExampleTurn00", "session_id": "ses_0123456789abExampleSession", "state": "completed",
+    "kind": {"type": "command", "name": "review", "arguments": "the login page"},
     "user_message_id": "msg_0123456789abExampleMessag", "assistant_message_id": "msg_0123456789acExampleAnswer",
     "agent": "claude", "mode": "build", "model": {"provider_id": "claude", "id": "sonnet", "variant": null},
     "queued_at": 1_795_364_893_636_i64, "started_at": 1_795_364_893_700_i64, "ended_at": 1_795_364_899_000_i64,
@@ -23,6 +25,8 @@ pub(crate) struct TurnDto {
     pub(crate) session_id: String,
     /// Its state.
     pub(crate) state: TurnStateDto,
+    /// What it does.
+    pub(crate) kind: TurnKindDto,
     /// The prompt.
     pub(crate) user_message_id: String,
     /// The answer, once the turn has begun.
@@ -51,6 +55,7 @@ impl From<model::Turn> for TurnDto {
             id: t.id.to_string(),
             session_id: t.session_id.to_string(),
             state: t.state.into(),
+            kind: t.kind.into(),
             user_message_id: t.user_message_id.to_string(),
             assistant_message_id: t.assistant_message_id.map(|id| id.to_string()),
             agent: t.options.agent,

@@ -2,6 +2,7 @@
 
 mod agents;
 mod asks;
+mod commands;
 mod document;
 mod events;
 mod forks;
@@ -11,11 +12,15 @@ mod sessions;
 mod trash;
 mod turns;
 
+use axum::Json;
 use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use sessiond_engine::Accepted;
+use sessiond_model::SessionId;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::docs::BASE;
+use crate::dto::PromptReply;
 use crate::extract::{etag, in_range};
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
 use crate::problem::Problem;
@@ -32,6 +37,7 @@ pub(crate) fn all() -> OpenApiRouter<ApiState> {
         .merge(trash::routes())
         .merge(messages::routes())
         .merge(turns::routes())
+        .merge(commands::routes())
         .merge(asks::routes())
         .merge(events::routes())
         .merge(agents::routes())
@@ -59,4 +65,14 @@ fn located(path: &str, replayed: bool) -> HeaderMap {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
     headers
+}
+
+/// The answer to a request for a turn.
+fn accepted(session: &SessionId, of: Accepted) -> (StatusCode, HeaderMap, Json<PromptReply>) {
+    let what = match &of.turn {
+        Some(turn) => format!("turns/{}", turn.id),
+        None => format!("messages/{}", of.message.id),
+    };
+    let headers = located(&format!("/sessions/{session}/{what}"), of.replayed);
+    (StatusCode::ACCEPTED, headers, Json(PromptReply::from(of)))
 }

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use sessiond_model::Turn;
@@ -11,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{located, page};
+use super::{accepted, page};
 use crate::docs::{Always, BadBody, Clash, Missing, Reused};
 use crate::dto::{
     AbortBody, AbortReply, ChangeList, PromptBody, PromptReply, TurnDto, TurnList, UsageList,
@@ -57,23 +56,9 @@ async fn prompt(
     body: Body<PromptBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let idempotency = key.with(|| body.digest());
-    let accepted = state
-        .engine
-        .prompt(&at.session_id, body.value.checked(idempotency)?)
-        .await?;
-    let what = match &accepted.turn {
-        Some(turn) => format!("turns/{}", turn.id),
-        None => format!("messages/{}", accepted.message.id),
-    };
-    let headers = located(
-        &format!("/sessions/{}/{what}", at.session_id),
-        accepted.replayed,
-    );
-    Ok((
-        StatusCode::ACCEPTED,
-        headers,
-        Json(PromptReply::from(accepted)),
-    ))
+    let input = body.value.checked(idempotency)?;
+    let prompted = state.engine.prompt(&at.session_id, input).await?;
+    Ok(accepted(&at.session_id, prompted))
 }
 
 /// Which turns to list.
