@@ -128,6 +128,7 @@ pub(crate) fn json() -> &'static [u8] {
     ),
     tags(
         (name = "sessions", description = "One conversation in one directory"),
+        (name = "trash", description = "Deleted sessions"),
         (name = "messages", description = "What was said"),
         (name = "turns", description = "Prompts, commands and what they cause"),
         (name = "asks", description = "What agents ask of people"),

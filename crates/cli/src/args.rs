@@ -76,6 +76,7 @@ or in sessiond.toml; the first that says something counts. All of them, with the
   allowed_origins = []             # more pages that may call it
   public_url = \"https://…\"         # its address behind a proxy
   default_agent = \"claude\"         # otherwise the first one found
+  trash_days = 30                  # then a deleted session is gone for good
 
   [limits]
   turn_timeout = \"1h\"

@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessiond_agent::{Effect, Incoming, ProfileUpdate, Translator};
-use sessiond_model::{Change, PermissionId, PermissionReply, SessionPatch, Turn, TurnState};
+use sessiond_model::{
+    Change, IdStamp, PermissionId, PermissionReply, SessionPatch, Turn, TurnState,
+};
 use sessiond_store::{StoreError, TurnQuery};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::QueuePolicy;
 use crate::bind::Slot;
 use crate::engine::Inner;
 use crate::live::Live;
-use crate::{AbortOptions, Engine, EngineError, QueuePolicy};
 
 /// Commands that may wait for an actor.
 const MAILBOX: usize = 64;
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     /// Stop the running turn.
     Abort {
         queue: QueuePolicy,
+        /// Turns that were accepted after this stamp are not meant.
+        upto: IdStamp,
         /// Answered when the work has stopped.
         done: oneshot::Sender<()>,
     },
@@ -65,40 +69,6 @@ pub(crate) fn wake(inner: &Arc<Inner>, live: &Arc<Live>) {
         last: None,
     };
     inner.actors.spawn(actor.run(commands));
-}
-
-impl Engine {
-    /// Stops the session's work; returns when it has stopped. `false`: nothing ran.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn abort(
-        &self,
-        id: &sessiond_model::SessionId,
-        options: AbortOptions,
-    ) -> Result<bool, EngineError> {
-        let live = self.0.live(id).await?;
-        if live.head().open_turns == 0 {
-            return Ok(false);
-        }
-        // Turns that wait without an actor (it is just starting, or the store failed it) get one.
-        wake(&self.0, &live);
-        let Some(mailbox) = live.mailbox() else {
-            return Ok(false);
-        };
-        let (done, stopped) = oneshot::channel();
-        if mailbox
-            .send(Command::Abort {
-                queue: options.queue,
-                done,
-            })
-            .await
-            .is_err()
-        {
-            return Ok(false);
-        }
-        Ok(stopped.await.is_ok())
-    }
 }
 
 /// See the module.

@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 use sessiond_agent::{Availability, Catalogue, HostLimits};
 use sessiond_model::{
     AgentBinding, AgentProfile, Change, Clock, Commit, FileChange, IdGen, Project, ProjectId,
-    Require, SessionId, Todo, Turn, TurnId, Usage,
+    Require, SessionId, Timestamp, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
     CommitFuture, EntityKind, EventPage, EventQuery, Store, StoreError, TurnQuery,
 };
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::Command;
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     /// The default agent as last looked up: finding it searches PATH.
     default_agent: Mutex<Option<(Instant, String)>>,
     pub(crate) stopping: AtomicBool,
+    /// Cancelled when it shuts down.
+    pub(crate) stop: CancellationToken,
     /// Held while a fork is numbered and committed.
     pub(crate) forks: tokio::sync::Mutex<()>,
 }
@@ -66,10 +69,21 @@ impl Inner {
         require: Vec<Require>,
         changes: Vec<Change>,
     ) -> CommitFuture {
+        self.submit_at(session, self.clock.now(), require, changes)
+    }
+
+    /// The same at a given time.
+    pub(crate) fn submit_at(
+        &self,
+        session: &SessionId,
+        at: Timestamp,
+        require: Vec<Require>,
+        changes: Vec<Change>,
+    ) -> CommitFuture {
         self.store.commit(Commit {
             session_id: session.clone(),
             fence: self.store.epoch(),
-            at: self.clock.now(),
+            at,
             require,
             changes,
         })
@@ -135,9 +149,11 @@ impl Engine {
             agents: AtomicUsize::new(0),
             default_agent: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            stop: CancellationToken::new(),
             forks: tokio::sync::Mutex::new(()),
         }));
         crate::recovery::recover(&engine.0).await?;
+        engine.0.keep_purging();
         Ok(engine)
     }
 
@@ -145,6 +161,7 @@ impl Engine {
     /// stay there for the next start. Returns within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) {
         self.0.stopping.store(true, Ordering::SeqCst);
+        self.0.stop.cancel();
         for live in self.0.live.all() {
             if let Some(mailbox) = live.mailbox() {
                 // A full mailbox of an actor that is about to look at the flag anyway.

@@ -4,6 +4,7 @@
 //! one actor per session with open turns, a durable queue, the event hub, and the recovery
 //! after a crash. It knows neither HTTP nor SQL.
 
+mod abort;
 mod actor;
 mod asks;
 mod bind;
@@ -23,6 +24,7 @@ mod replies;
 mod sessions;
 mod subscription;
 mod template;
+mod trash;
 mod turn;
 mod types;
 mod visible;

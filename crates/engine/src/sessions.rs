@@ -10,7 +10,7 @@ use sessiond_model::{
 use sessiond_store::{EntityKind, SessionHead, SessionPage, SessionQuery, StoreError};
 
 use crate::engine::{Engine, Inner, Result};
-use crate::{AbortOptions, Created, EngineError, NewSession, SessionUpdate, Workspace};
+use crate::{Created, EngineError, NewSession, SessionUpdate, Workspace};
 
 /// Longest title, in bytes.
 const MAX_TITLE: usize = 16 * 1024;
@@ -233,73 +233,6 @@ impl Engine {
         let mut children = self.0.store.sessions(&query).await?.sessions;
         children.sort_by(|a, b| (a.created_at, &b.id).cmp(&(b.created_at, &a.id)));
         Ok(children)
-    }
-
-    /// Moves a session and its descendants to the trash, ending running turns first.
-    /// Answers all ids, children first.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn delete_session(&self, id: &SessionId) -> Result<Vec<SessionId>> {
-        self.session(id).await?;
-        // Breadth first, then backwards: children before their parents.
-        let mut order = vec![id.clone()];
-        let mut at = 0;
-        while at < order.len() {
-            let query = SessionQuery {
-                parent_id: Some(order[at].clone()),
-                ..SessionQuery::default()
-            };
-            let children = self.0.store.sessions(&query).await?.sessions;
-            order.extend(children.into_iter().map(|s| s.id));
-            at += 1;
-        }
-        order.reverse();
-        let mut deleted = Vec::new();
-        for id in order {
-            match self.abort(&id, AbortOptions::default()).await {
-                Ok(_) | Err(EngineError::NotFound { .. }) => {}
-                Err(e) => return Err(e),
-            }
-            match self
-                .0
-                .submit(&id, vec![Require::NotDeleted], vec![Change::TrashSession])
-                .await
-            {
-                Ok(_) => deleted.push(id.clone()),
-                // Someone else was faster; it is where it should be.
-                Err(StoreError::Precondition(Require::NotDeleted)) => {}
-                Err(e) => return Err(e.into()),
-            }
-            if let Some(mailbox) = self.0.live.peek(&id).and_then(|l| l.mailbox()) {
-                let _ = mailbox.try_send(crate::actor::Command::Retire);
-            }
-            self.0.live.forget(&id);
-        }
-        Ok(deleted)
-    }
-
-    /// Takes a session (not its children) out of the trash.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such session, in the trash or not.
-    pub async fn restore_session(&self, id: &SessionId) -> Result<Arc<Session>> {
-        let session = self
-            .0
-            .store
-            .session(id)
-            .await?
-            .ok_or_else(|| EngineError::not_found(EntityKind::Session, id))?;
-        if session.deleted_at.is_none() {
-            return Ok(Arc::new(session));
-        }
-        let committed = self
-            .0
-            .submit(id, Vec::new(), vec![Change::RestoreSession])
-            .await?;
-        committed
-            .session
-            .ok_or_else(|| EngineError::Internal("a restore without a session".into()))
     }
 }
 

@@ -36,6 +36,8 @@ pub struct EngineConfig {
     /// Sessions that changed within this time are shown again to OpenCode streams that come
     /// without a cursor.
     pub catch_up: Duration,
+    /// How long deleted sessions are kept in the trash; zero: they are purged at once.
+    pub trash_term: Duration,
 }
 
 impl Default for EngineConfig {
@@ -52,6 +54,7 @@ impl Default for EngineConfig {
             context_budget: 200_000,
             commands: BTreeMap::new(),
             catch_up: Duration::from_secs(600),
+            trash_term: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -139,6 +140,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         queue_limit: config.limits.queue,
         context_budget: config.limits.context_bytes,
         commands: config.commands.clone(),
+        trash_term: Duration::from_secs(u64::from(config.trash_days) * 24 * 3600),
         ..EngineConfig::default()
     }
 }

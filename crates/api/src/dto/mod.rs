@@ -11,6 +11,7 @@ mod part;
 mod project;
 mod prompt;
 mod session;
+mod trash;
 mod turn;
 
 pub(crate) use agent::{AgentList, BindingReply};
@@ -27,4 +28,5 @@ pub(crate) use prompt::{PromptBody, PromptReply};
 pub(crate) use session::{
     CreateSession, DeleteReply, PatchSession, SessionDto, SessionList, SessionPageDto,
 };
+pub(crate) use trash::{EmptiedReply, PurgeReply, TrashPage, Trashed};
 pub(crate) use turn::{AbortBody, AbortReply, ChangeList, TurnDto, TurnList, UsageList};

@@ -5,6 +5,7 @@
 mod asks;
 mod commands;
 mod events;
+mod families;
 mod refusals;
 mod sessions;
 mod support;

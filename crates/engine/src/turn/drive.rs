@@ -11,7 +11,7 @@ use sessiond_store::StoreError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Cause, Run, Stopping, Waiting, gone};
+use super::{Cause, Run, Stopping, Waiting, gone, is_newer};
 use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::{NotReady, stop_group};
@@ -42,7 +42,10 @@ impl Actor {
                     Some(Command::Answered { id, reply, message }) => {
                         self.answered(run, &id, reply, message).await?;
                     }
-                    Some(Command::Abort { queue, done }) => {
+                    Some(Command::Abort { upto, done, .. }) if is_newer(&run.turn.id, upto) => {
+                        let _ = done.send(());
+                    }
+                    Some(Command::Abort { queue, done, .. }) => {
                         self.stop(run, Cause::Abort(queue), Some(done)).await;
                     }
                     Some(Command::Retire) => self.stop(run, Cause::Abort(QueuePolicy::Drop), None).await,
@@ -101,7 +104,7 @@ impl Actor {
             if cause == Cause::Shutdown {
                 stopping.until = stopping.until.min(Instant::now() + SHUTDOWN_GRACE);
             }
-            stopping.done.extend(done);
+            stopping.again(cause, done);
             return;
         }
         let grace = match cause {

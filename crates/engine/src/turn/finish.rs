@@ -3,10 +3,10 @@
 use sessiond_agent::{Effect, Outcome, verdict};
 use sessiond_model::{
     Change, DiffSummary, FileChange, FileDiff, MessageError, MessageId, MessageInfo, PartBody,
-    PermissionOutcome, SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure,
-    TurnKind, TurnState, Usage, UserSummary, rules,
+    PermissionOutcome, QuestionOutcome, SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd,
+    TurnFailure, TurnKind, TurnState, Usage, UserSummary, rules,
 };
-use sessiond_store::{EntityKind, StoreError, TurnQuery};
+use sessiond_store::{AskQuery, EntityKind, StoreError, TurnQuery};
 
 use super::{Cause, RETRY, Run, blank_answer, compaction, shell};
 use crate::actor::{Actor, Ended};
@@ -64,6 +64,7 @@ impl Actor {
                 outcome,
             });
         }
+        changes.extend(self.expired_questions(&run, &end, now).await);
         if let MessageInfo::Assistant(info) = &mut run.assistant.info {
             info.cost = cost;
             info.tokens = tokens;
@@ -137,6 +138,29 @@ impl Actor {
         if compacted {
             self.end_agent().await;
         }
+    }
+
+    /// Takes back what the turn still asks of people.
+    async fn expired_questions(&self, run: &Run, end: &TurnEnd, now: Timestamp) -> Vec<Change> {
+        let query = AskQuery {
+            session_id: Some(self.live.id.clone()),
+            directory: None,
+        };
+        let pending = self.inner.store.pending_questions(&query).await;
+        let pending = pending.unwrap_or_else(|e| {
+            tracing::error!(session = %self.live.id, error = %e, "open questions could not be read");
+            Vec::new()
+        });
+        let of_turn = pending.into_iter().filter(|q| q.turn_id == run.turn.id);
+        of_turn
+            .map(|question| Change::ResolveQuestion {
+                id: question.id,
+                outcome: QuestionOutcome::Expired {
+                    reason: end.state().as_str().into(),
+                    at: now,
+                },
+            })
+            .collect()
     }
 
     /// What this turn cost: the agent counts over its whole session.
@@ -255,13 +279,15 @@ impl Actor {
                 }
                 // A person's answer came at the same moment and was first.
                 Err(StoreError::Conflict {
-                    kind: EntityKind::Permission,
+                    kind: EntityKind::Permission | EntityKind::Question,
                     id,
                     ..
                 }) => {
-                    changes.retain(
-                        |c| !matches!(c, Change::ResolvePermission { id: i, .. } if i.as_str() == id),
-                    );
+                    changes.retain(|c| match c {
+                        Change::ResolvePermission { id: i, .. } => i.as_str() != id,
+                        Change::ResolveQuestion { id: i, .. } => i.as_str() != id,
+                        _ => true,
+                    });
                 }
                 Err(e) => {
                     // The next start ends it as interrupted.

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use sessiond_agent::{Env, Outcome, RequestId, Translator, TurnContext};
 use sessiond_model::{
-    AssistantInfo, Change, Message, MessageDoc, MessageError, MessageId, MessageInfo, MessagePath,
-    MessageTime, ModelRef, Part, PartBody, PartId, PermissionId, PermissionOption, RestoreRung,
-    Session, SessionPatch, Timestamp, Tokens, Turn, TurnFailure, TurnKind, TurnState, rules,
+    AssistantInfo, Change, IdStamp, Message, MessageDoc, MessageError, MessageId, MessageInfo,
+    MessagePath, MessageTime, ModelRef, Part, PartBody, PartId, PermissionId, PermissionOption,
+    RestoreRung, Session, SessionPatch, Timestamp, Tokens, Turn, TurnFailure, TurnId, TurnKind,
+    TurnState, rules,
 };
 use sessiond_store::{MessageCursor, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +47,17 @@ struct Stopping {
     until: Instant,
     /// Who waits for the end.
     done: Vec<oneshot::Sender<()>>,
+}
+
+impl Stopping {
+    /// Another reason to stop, while it is stopping.
+    fn again(&mut self, cause: Cause, done: Option<oneshot::Sender<()>>) {
+        // Turns that one abort would keep and another one drop, are dropped.
+        if let (Cause::Abort(QueuePolicy::Keep), Cause::Abort(_)) = (self.cause, cause) {
+            self.cause = cause;
+        }
+        self.done.extend(done);
+    }
 }
 
 struct Waiting {
@@ -114,6 +126,7 @@ impl Actor {
         run: &mut Run,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Result<Outcome, NotReady> {
+        let turn_id = run.turn.id.clone();
         let ready = {
             let prepare = async {
                 self.fill_template(run).await?;
@@ -121,7 +134,7 @@ impl Actor {
             };
             tokio::select! {
                 ready = prepare => Ok(ready),
-                stopping = stopped(commands) => Err(stopping),
+                stopping = stopped(&turn_id, commands) => Err(stopping),
             }
         };
         let outcome = match ready {
@@ -328,11 +341,14 @@ fn prompt_text(doc: &MessageDoc) -> String {
 }
 
 /// Waits for a command that stops a turn whose agent is not ready yet.
-async fn stopped(commands: &mut mpsc::Receiver<Command>) -> Stopping {
+async fn stopped(turn: &TurnId, commands: &mut mpsc::Receiver<Command>) -> Stopping {
     let (cause, done) = loop {
         match commands.recv().await {
             Some(Command::Wake | Command::Answered { .. }) => {}
-            Some(Command::Abort { queue, done }) => break (Cause::Abort(queue), vec![done]),
+            Some(Command::Abort { upto, done, .. }) if is_newer(turn, upto) => {
+                let _ = done.send(());
+            }
+            Some(Command::Abort { queue, done, .. }) => break (Cause::Abort(queue), vec![done]),
             Some(Command::Retire) => break (Cause::Abort(QueuePolicy::Drop), Vec::new()),
             Some(Command::Stop) | None => break (Cause::Shutdown, Vec::new()),
         }
@@ -342,6 +358,11 @@ async fn stopped(commands: &mut mpsc::Receiver<Command>) -> Stopping {
         until: Instant::now(),
         done,
     }
+}
+
+/// Whether a turn was accepted after an abort was asked for: then it is not meant.
+fn is_newer(turn: &TurnId, upto: IdStamp) -> bool {
+    turn.stamp().is_some_and(|stamp| stamp.is_after(upto))
 }
 
 fn gone() -> NotReady {

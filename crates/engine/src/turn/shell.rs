@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::drive::{CHECKPOINT, SHUTDOWN_GRACE};
 use super::output::Output;
-use super::{Cause, Run, Stopping};
+use super::{Cause, Run, Stopping, is_newer};
 use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
@@ -96,7 +96,10 @@ impl Actor {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Wake | Command::Answered { .. }) => {}
-                    Some(Command::Abort { queue, done }) => {
+                    Some(Command::Abort { upto, done, .. }) if is_newer(&run.turn.id, upto) => {
+                        let _ = done.send(());
+                    }
+                    Some(Command::Abort { queue, done, .. }) => {
                         self.stop_shell(run, shell, Cause::Abort(queue), Some(done));
                     }
                     Some(Command::Retire) => {
@@ -144,7 +147,7 @@ impl Actor {
         let until = Instant::now() + grace;
         if let Some(stopping) = &mut run.stopping {
             stopping.until = stopping.until.min(until);
-            stopping.done.extend(done);
+            stopping.again(cause, done);
             return;
         }
         shell.terminate();

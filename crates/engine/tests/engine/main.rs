@@ -1,6 +1,7 @@
 //! The engine over the in-memory store, with the demo agent as a child process.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod aborts;
 mod forks;
 mod kinds;
 mod streams;

@@ -25,6 +25,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("allowed_origins", Kind::List),
     ("public_url", Kind::Text),
     ("default_agent", Kind::Text),
+    ("trash_days", Kind::Number),
     ("limits.turn_timeout", Kind::Text),
     ("limits.agent_idle", Kind::Text),
     ("limits.queue", Kind::Number),

@@ -45,6 +45,8 @@ pub struct Config {
     pub public_url: Option<Uri>,
     /// Agent of prompts that name none; otherwise the first one found.
     pub default_agent: Option<String>,
+    /// How many days deleted sessions are kept in the trash; 0: not at all.
+    pub trash_days: u32,
     /// Bounds.
     pub limits: Limits,
     /// Logging.
@@ -153,6 +155,7 @@ impl Config {
             allowed_origins: Vec::new(),
             public_url: None,
             default_agent: None,
+            trash_days: 30,
             limits: Limits::default(),
             log: LogConfig::default(),
             agents: BTreeMap::new(),

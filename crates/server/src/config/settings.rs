@@ -33,6 +33,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Agent of prompts that name none.
     pub default_agent: Option<String>,
+    /// How many days deleted sessions are kept in the trash.
+    pub trash_days: Option<u32>,
     /// `[limits]`.
     pub limits: LimitSettings,
     /// `[log]`.
@@ -113,6 +115,7 @@ impl Settings {
             allowed_origins: self.allowed_origins.or(lower.allowed_origins),
             public_url: self.public_url.or(lower.public_url),
             default_agent: self.default_agent.or(lower.default_agent),
+            trash_days: self.trash_days.or(lower.trash_days),
             limits: self.limits.or(lower.limits),
             log: LogSettings {
                 level: self.log.level.or(lower.log.level),
@@ -149,6 +152,7 @@ impl Settings {
                 .map(parse_public_url)
                 .transpose()?,
             default_agent: self.default_agent,
+            trash_days: self.trash_days.unwrap_or(default.trash_days),
             limits: self.limits.into_limits()?,
             log: LogConfig {
                 level: self.log.level.unwrap_or(default.log.level),

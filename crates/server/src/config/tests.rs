@@ -69,6 +69,7 @@ fn every_setting_can_be_written_in_the_file_and_in_the_environment() {
         allowed_origins = ["https://a.example/"]
         public_url = "https://b.example/"
         default_agent = "mine"
+        trash_days = 7
         [limits]
         turn_timeout = "1h"
         agent_idle = 5

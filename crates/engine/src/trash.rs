@@ -1,0 +1,290 @@
+//! Deleting sessions: the trash, its term, and the purge that leaves nothing.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::future::join_all;
+use sessiond_model::{Change, Require, Session, SessionId, SessionPatch, Timestamp};
+use sessiond_store::{EntityKind, SessionQuery, StoreError};
+
+use crate::actor::Command;
+use crate::engine::{Engine, Inner, Result};
+use crate::live::Live;
+use crate::{AbortOptions, EngineError};
+
+/// Attempts to catch a session without work while clients go on prompting it.
+const ATTEMPTS: usize = 10;
+/// Looks for sub-tasks that began while the others were deleted.
+const ROUNDS: usize = 8;
+/// Longest that the agent of a deleted session is waited for.
+const AGENT_END: Duration = Duration::from_secs(12);
+/// Sessions purged at once.
+const BATCH: u32 = 50;
+/// Between two looks for sessions whose time in the trash is over.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    /// Moves a session and its descendants to the trash: running turns and agents are ended
+    /// first, shares stop to work. Answers all ids, children first. Where nothing is kept in
+    /// the trash they are purged at once.
+    ///
+    /// # Errors
+    /// `NotFound`; `Busy` when a client prompts it again and again.
+    pub async fn delete_session(&self, id: &SessionId) -> Result<Vec<SessionId>> {
+        self.session(id).await?;
+        self.abort(id, AbortOptions::default()).await?;
+        // The same time for all: they are restored together.
+        let at = self.0.clock.now();
+        let mut seen = HashSet::new();
+        let mut deleted = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut members = self.0.tree_below(id).await?;
+            members.retain(|member| seen.insert(member.clone()));
+            if members.is_empty() {
+                break;
+            }
+            for member in members {
+                if self.0.trash(&member, at).await? {
+                    deleted.push(member);
+                }
+            }
+        }
+        if self.0.config.trash_term.is_zero() {
+            self.0.purge(&deleted).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Takes a session out of the trash, with the descendants that were deleted with it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such session, in the trash or not; `Conflict` when its
+    /// parent is in the trash.
+    pub async fn restore_session(&self, id: &SessionId) -> Result<Arc<Session>> {
+        let store = &self.0.store;
+        let session = store
+            .session(id)
+            .await?
+            .ok_or_else(|| EngineError::not_found(EntityKind::Session, id))?;
+        let Some(deleted_at) = session.deleted_at else {
+            return Ok(Arc::new(session));
+        };
+        if let Some(parent) = &session.parent_id
+            && store
+                .session(parent)
+                .await?
+                .is_none_or(|p| p.deleted_at.is_some())
+        {
+            return Err(EngineError::Conflict {
+                kind: EntityKind::Session,
+                id: id.to_string(),
+                owner: Some(parent.clone()),
+                reason: format!("its parent {parent} is in the trash; restore that one"),
+            });
+        }
+        let restored = self.0.take_out(id).await?;
+        // Parents before their children.
+        let below = self.0.trashed_below(id).await?;
+        for member in below
+            .iter()
+            .rev()
+            .filter(|m| m.deleted_at == Some(deleted_at))
+        {
+            self.0.take_out(&member.id).await?;
+        }
+        Ok(restored)
+    }
+
+    /// Removes everything of a session in the trash, and of its descendants there. Answers
+    /// their ids, children first.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not in the trash.
+    pub async fn purge_session(&self, id: &SessionId) -> Result<Vec<SessionId>> {
+        let session = self.0.store.session(id).await?;
+        if session.is_none_or(|s| s.deleted_at.is_none()) {
+            return Err(EngineError::not_found(EntityKind::Session, id));
+        }
+        let below = self.0.trashed_below(id).await?;
+        let mut all: Vec<_> = below.into_iter().map(|s| s.id).collect();
+        all.push(id.clone());
+        self.0.purge(&all).await
+    }
+
+    /// Purges all that is in the trash; answers how many sessions that were.
+    ///
+    /// # Errors
+    /// When the store can't be read or written; what was purged before stays purged.
+    pub async fn empty_trash(&self) -> Result<usize> {
+        self.0.purge_until(Timestamp(i64::MAX)).await
+    }
+}
+
+impl Inner {
+    /// Moves one session to the trash; `false` when it was there already.
+    async fn trash(self: &Arc<Self>, id: &SessionId, at: Timestamp) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            let live = match self.stop(id, AbortOptions::default()).await {
+                Ok(_) => self.live(id).await,
+                Err(e) => Err(e),
+            };
+            let live = match live {
+                Ok(live) => live,
+                // Someone else was faster; it is where it should be.
+                Err(EngineError::NotFound { .. }) => return Ok(false),
+                Err(e) => return Err(e),
+            };
+            let changes = vec![
+                // The link dies with the session: a restored one is shared anew.
+                Change::SetShare(None),
+                Change::UpdateSession(SessionPatch {
+                    share_url: Some(None),
+                    ..SessionPatch::default()
+                }),
+                Change::TrashSession,
+            ];
+            let commit = {
+                let head = live.head();
+                // Prompts are submitted under this lock, too: none comes in between.
+                if head.open_turns > 0 {
+                    continue;
+                }
+                self.submit_at(id, at, vec![Require::NotDeleted], changes)
+            };
+            match commit.await {
+                Ok(_) => {
+                    retire(&live).await;
+                    self.live.forget(id);
+                    return Ok(true);
+                }
+                Err(StoreError::Precondition(Require::NotDeleted)) => return Ok(false),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(EngineError::Busy(id.clone()))
+    }
+
+    async fn take_out(&self, id: &SessionId) -> Result<Arc<Session>> {
+        let restored = self
+            .submit(id, Vec::new(), vec![Change::RestoreSession])
+            .await?;
+        restored
+            .session
+            .ok_or_else(|| EngineError::Internal("a restore without a session".into()))
+    }
+
+    /// Descendants of a session that are in the trash, children before their parents.
+    async fn trashed_below(&self, id: &SessionId) -> Result<Vec<Session>> {
+        let mut found: Vec<Session> = Vec::new();
+        let mut next = vec![id.clone()];
+        while let Some(parent) = next.pop() {
+            let query = SessionQuery {
+                parent_id: Some(parent),
+                trashed: true,
+                ..SessionQuery::default()
+            };
+            let children = self.store.sessions(&query).await?.sessions;
+            let children: Vec<_> = children
+                .into_iter()
+                .filter(|c| c.id != *id && found.iter().all(|f| f.id != c.id))
+                .collect();
+            next.extend(children.iter().map(|c| c.id.clone()));
+            found.extend(children);
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Removes everything of sessions in the trash; answers those that were there.
+    async fn purge(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
+        let mut purged = Vec::new();
+        for batch in sessions.chunks(BATCH as usize) {
+            // Together, so that they become durable together.
+            let commits = batch.iter().map(|id| self.purge_one(id));
+            for (id, done) in batch.iter().zip(join_all(commits).await) {
+                if done? {
+                    purged.push(id.clone());
+                }
+            }
+        }
+        Ok(purged)
+    }
+
+    /// The one place where a session ends for good.
+    async fn purge_one(&self, id: &SessionId) -> Result<bool> {
+        match self
+            .submit(id, Vec::new(), vec![Change::PurgeSession])
+            .await
+        {
+            Ok(_) => {
+                self.live.forget(id);
+                Ok(true)
+            }
+            // Purged or restored by someone else.
+            Err(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Purges what went to the trash at or before a time.
+    async fn purge_until(&self, until: Timestamp) -> Result<usize> {
+        let mut purged = 0;
+        while !self.stop.is_cancelled() {
+            let due = self.store.trashed_until(until, BATCH).await?;
+            let gone = self.purge(&due).await?.len();
+            purged += gone;
+            if gone == 0 {
+                break;
+            }
+        }
+        Ok(purged)
+    }
+
+    async fn purge_due(&self) {
+        let term = i64::try_from(self.config.trash_term.as_millis()).unwrap_or(i64::MAX);
+        let until = self.clock.now().millis().saturating_sub(term);
+        match self.purge_until(Timestamp(until)).await {
+            Ok(0) => {}
+            Ok(sessions) => tracing::info!(sessions, "purged what was long enough in the trash"),
+            Err(e) => {
+                tracing::warn!(error = %e, "the trash could not be purged; it is tried again");
+            }
+        }
+    }
+
+    /// Purges now and every hour what was long enough in the trash.
+    pub(crate) fn keep_purging(self: &Arc<Self>) {
+        // Weak: an engine that nobody holds any more is not kept for this.
+        let (inner, stop) = (Arc::downgrade(self), self.stop.clone());
+        self.actors.spawn(async move {
+            while let Some(engine) = Weak::upgrade(&inner) {
+                engine.purge_due().await;
+                drop(engine);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(PURGE_EVERY) => {}
+                }
+            }
+        });
+    }
+}
+
+/// Ends the actor of a session, and its agent, and waits until they are gone.
+async fn retire(live: &Live) {
+    let mut changes = live.turns.subscribe();
+    let gone = async {
+        if let Some(mailbox) = live.mailbox() {
+            // One that is closed has an actor that is leaving.
+            let _ = mailbox.send(Command::Retire).await;
+        }
+        while live.actor.lock().is_some() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(AGENT_END, gone).await.is_err() {
+        tracing::warn!(session = %live.id, "the agent of a deleted session is still ending");
+    }
+}
