@@ -417,7 +417,7 @@ async fn a_session_that_is_prompted_all_the_time_is_deleted_without_open_turns()
             }
         };
         let ((), deleted) = futures::future::join(prompts, delete).await;
-        assert_eq!(deleted, [s.id.clone()]);
+        assert_eq!(deleted, std::slice::from_ref(&s.id));
         let open = TurnQuery {
             open_only: true,
             limit: None,
