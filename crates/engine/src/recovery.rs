@@ -40,12 +40,13 @@ pub(crate) async fn recover(inner: &Arc<Inner>) -> Result<(), EngineError> {
 }
 
 /// Ends what a shell command of an earlier run has left: the id of its turn marks it.
-async fn reap_shell(turn: &Turn, parts: &[Part]) {
+async fn reap_shell(turn: &Turn, parts: &mut [Part]) {
     if !matches!(turn.kind, TurnKind::Shell { .. } | TurnKind::Command { .. }) {
         return;
     }
     let recorded = parts.iter().find_map(crate::turn::recorded_process);
     let (pid, started) = recorded.unwrap_or_default();
+    parts.iter_mut().for_each(crate::turn::forget_process);
     let marker = turn.id.to_string();
     let reaped = tokio::task::spawn_blocking(move || reap_orphan(pid, started, &marker)).await;
     if let Ok(Reaped::Killed { processes }) = reaped {
@@ -88,8 +89,8 @@ async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), Engin
             None => None,
         };
         let assistant = doc.as_ref().and_then(sessiond_model::MessageDoc::message);
-        let parts: Vec<Part> = doc.map(|d| d.typed_parts()).unwrap_or_default();
-        reap_shell(turn, &parts).await;
+        let mut parts: Vec<Part> = doc.map(|d| d.typed_parts()).unwrap_or_default();
+        reap_shell(turn, &mut parts).await;
         let of_turn = |turn_id| turn_id == &turn.id;
         let permissions: Vec<_> = permissions
             .iter()

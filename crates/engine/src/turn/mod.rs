@@ -26,7 +26,7 @@ use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
 
 pub(crate) use compaction::PROMPT as COMPACTION_PROMPT;
-pub(crate) use shell::recorded_process;
+pub(crate) use shell::{forget_process, recorded_process};
 
 /// Wait between two attempts at a store that is not available.
 const RETRY: Duration = Duration::from_secs(1);

@@ -317,9 +317,10 @@ impl Call {
     }
 
     fn broken(&self, run: &Run, why: &str, now: Timestamp) -> Option<Change> {
-        let Change::PutPart(part) = self.running(run) else {
+        let Change::PutPart(mut part) = self.running(run) else {
             return None;
         };
+        forget_process(&mut part);
         let why = format!("Tool execution aborted: {why}");
         rules::close_part(&part, &why, now).map(Change::PutPart)
     }
@@ -333,6 +334,17 @@ pub(crate) fn recorded_process(part: &Part) -> Option<(u32, u64)> {
     let process = tool.metadata.as_ref()?.get(PROCESS)?;
     let pid = process.get("pid")?.as_u64()?.try_into().ok()?;
     Some((pid, process.get("started")?.as_u64()?))
+}
+
+/// Takes it out: it runs no more.
+pub(crate) fn forget_process(part: &mut Part) {
+    if let PartBody::Tool(tool) = &mut part.body
+        && let Some(metadata) = &mut tool.metadata
+        && metadata.remove(PROCESS).is_some()
+        && metadata.is_empty()
+    {
+        tool.metadata = None;
+    }
 }
 
 /// The message of a shell turn that came to its end, as OpenCode shows it: without a reason to
