@@ -20,6 +20,7 @@ use gix_index::{
 use crate::{
     SnapshotError,
     objects::{HASH, Objects},
+    paths,
     repository::Repository,
     scan::{LINK, Seen},
 };
@@ -27,6 +28,9 @@ use crate::{
 /// File times have the grain of the kernel's clock tick: a file whose status changed this shortly
 /// before a look may have changed again after it without showing.
 const GRAIN: Duration = Duration::from_millis(20);
+
+/// An index keeps so much of a file's size.
+const MAX_SIZE: u64 = 0xffff_ffff;
 
 /// A file as it was when its content was last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,8 @@ impl Index {
         if let Some(repository) = repository {
             index.seed(repository, objects)?;
         }
+        // Git is about to read it.
+        index.save(false)?;
         Ok(index)
     }
 
@@ -97,14 +103,47 @@ impl Index {
         if fs::copy(&users, &copy).is_ok()
             && let Ok(entries) = read(&copy)
         {
-            // An entry whose content nobody has any more must be read.
+            // What git stored can differ from what is on disk: line endings, filters. Then the sizes
+            // differ too, or somebody's own filter is at work. Content that is gone has no size.
             self.entries = entries
-                .filter(|(_, entry)| objects.has(&entry.id))
+                .filter(|(_, entry)| {
+                    let size = objects.size(&entry.id).map(|size| size & MAX_SIZE);
+                    size == Some(u64::from(entry.stat.size))
+                })
                 .collect();
+            if self.may_convert(repository) {
+                self.entries.clear();
+            }
             // Git compares whole seconds.
             self.settled = settled.map(|(secs, _)| (secs, 0));
         }
         remove(&copy)
+    }
+
+    /// Whether some file may be stored with other bytes, of the same number: by somebody's own filter. Git
+    /// LFS never does that. (A filter named only in an attributes file at an unusual place is not seen.)
+    fn may_convert(&self, repository: &Repository) -> bool {
+        let tracked = self
+            .entries
+            .keys()
+            .filter(|path| path.ends_with(b".gitattributes"))
+            .map(|path| paths::absolute(&repository.toplevel, path));
+        let others = [
+            Some(repository.common_dir.join("info/attributes")),
+            std::env::home_dir().map(|home| home.join(".config/git/attributes")),
+            Some(PathBuf::from("/etc/gitattributes")),
+        ];
+        tracked
+            .chain(others.into_iter().flatten())
+            .filter_map(|path| fs::read(path).ok())
+            .any(|text| {
+                String::from_utf8_lossy(&text)
+                    .split_ascii_whitespace()
+                    .any(|word| {
+                        word.starts_with("working-tree-encoding")
+                            || (word.starts_with("filter=") && word != "filter=lfs")
+                    })
+            })
     }
 
     /// Notes the time from which on changes might be missed by this look.

@@ -64,11 +64,6 @@ impl Objects {
         self.own.exists(id)
     }
 
-    /// Whether it can be read, from wherever.
-    pub(crate) fn has(&self, id: &ObjectId) -> bool {
-        self.sources().any(|odb| odb.exists(id))
-    }
-
     /// The size of a blob, if it can be read.
     pub(crate) fn size(&self, id: &ObjectId) -> Option<u64> {
         self.sources()

@@ -19,6 +19,10 @@ use crate::{
     store::{Store, Usage, make_dir},
 };
 
+/// How long a start waits for each project's lock, which a child that is just being started may hold
+/// for a moment.
+const OPEN_PATIENCE: Duration = Duration::from_millis(200);
+
 /// How much may be captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -139,9 +143,10 @@ impl Snapshots {
             inner: Arc::new(inner),
         };
         for store in snapshots.stores() {
-            // Somebody who works in it now is not dead.
-            if let Ok(packs) = store.lock_packs(Instant::now())
-                && let Ok(lock) = store.lock(Instant::now())
+            // Somebody who works in it for longer is not dead.
+            let patience = Instant::now() + OPEN_PATIENCE;
+            if let Ok(packs) = store.lock_packs(patience)
+                && let Ok(lock) = store.lock(patience)
             {
                 store.sweep(&lock, &packs);
             }

@@ -141,6 +141,18 @@ pub(crate) fn files(dir: &Path) -> Files {
     found
 }
 
+/// The files below a directory are these; says which are not.
+pub(crate) fn assert_same(dir: &Path, then: &Files) {
+    let now = files(dir);
+    let differ: Vec<_> = then
+        .iter()
+        .filter(|(path, file)| now.get(*path) != Some(file))
+        .map(|(path, _)| path)
+        .chain(now.keys().filter(|path| !then.contains_key(*path)))
+        .collect();
+    assert!(differ.is_empty(), "not as it was: {differ:?}");
+}
+
 pub(crate) fn full(capture: Capture) -> String {
     assert_eq!(capture.reason, None);
     assert_eq!(capture.coverage, Coverage::Full);
@@ -172,10 +184,10 @@ pub(crate) fn round_trip(f: &Fixture, edit: impl FnOnce(&Fixture)) -> Vec<String
     edit(f);
     let edited = files(&f.dir);
     let after = full(w.capture(&s, &[]));
-    assert_eq!(files(&f.dir), edited, "a capture changes nothing");
+    assert_same(&f.dir, &edited);
     let changes = w.changes(&before, &after).unwrap();
     undo(&w, &changes);
-    assert_eq!(files(&f.dir), at_first, "everything is as it was");
+    assert_same(&f.dir, &at_first);
     let third = full(w.capture(&s, &[]));
     assert_eq!(w.changes(&before, &third).unwrap(), []);
     names(f, &changes)

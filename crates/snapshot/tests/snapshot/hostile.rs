@@ -51,6 +51,41 @@ fn attributes_filters_and_hooks_do_nothing() {
 }
 
 #[test]
+fn bytes_that_the_repository_stores_otherwise_are_exact() {
+    let f = Fixture::git();
+    for (key, value) in [
+        ("core.autocrlf", "true"),
+        ("filter.rot.clean", "tr a-z n-za-m"),
+        ("filter.rot.smudge", "tr a-z n-za-m"),
+    ] {
+        git(&f.dir, &["config", key, value]);
+    }
+    // First by size alone, then by the attributes.
+    for attributes in ["# none\n", "*.rot filter=rot\n"] {
+        f.write(".gitattributes", attributes);
+        f.write("crlf", format!("a\r\nb\r\n{attributes}"));
+        f.write("x.rot", format!("hello {attributes}"));
+        crate::fixture::commit(&f.dir);
+        assert!(!git(&f.dir, &["show", "HEAD:crlf"]).contains('\r'));
+        // The index must be older than a second for its word to count.
+        let index = fs::File::options()
+            .write(true)
+            .open(f.at(".git/index"))
+            .unwrap();
+        let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 32);
+        index
+            .set_modified(later - std::time::Duration::from_secs(1 << 20))
+            .unwrap();
+        let changed = round_trip(&f, |f| {
+            f.write("crlf", "other\r\n");
+            f.write("x.rot", "other\n");
+        });
+        assert_eq!(changed, ["crlf", "x.rot"]);
+        f.snapshots.forget(&crate::fixture::session("a")).unwrap();
+    }
+}
+
+#[test]
 fn the_environment_of_sessiond_does_nothing() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([

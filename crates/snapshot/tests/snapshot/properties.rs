@@ -4,7 +4,7 @@ use std::{fs, os::unix::ffi::OsStrExt, os::unix::fs::symlink, path::PathBuf};
 
 use proptest::prelude::*;
 
-use crate::fixture::{Fixture, chmod, files, full, init, session, undo};
+use crate::fixture::{Fixture, assert_same, chmod, files, full, init, session, undo};
 
 #[derive(Clone, Debug)]
 enum Edit {
@@ -101,9 +101,9 @@ proptest! {
         let (last_files, last) = history.last().unwrap();
         for (then, tree) in &history {
             undo(&w, &w.changes(tree, last).unwrap());
-            prop_assert_eq!(&files(&f.dir), then);
+            assert_same(&f.dir, then);
             undo(&w, &w.changes(last, tree).unwrap());
-            prop_assert_eq!(&files(&f.dir), last_files);
+            assert_same(&f.dir, last_files);
         }
     }
 }
