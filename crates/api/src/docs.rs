@@ -52,7 +52,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Shapes that clients send: fields may be left out, unknown ones are refused. All others are
 /// answers, which have all their fields, `null` or not; but for `Problem`.
-const SENT: [&str; 13] = [
+const SENT: [&str; 14] = [
     "AbortBody",
     "CommandBody",
     "CreateSession",
@@ -64,6 +64,7 @@ const SENT: [&str; 13] = [
     "PromptBody",
     "PromptPart",
     "QuestionReplyBody",
+    "RevertBody",
     "ShellBody",
     "TurnBody",
 ];

@@ -34,6 +34,8 @@ pub enum ProblemKind {
     Conflict,
     /// The session has open turns.
     Busy,
+    /// Files that were not captured would have to be brought back.
+    NotCaptured,
     /// `If-Match` does not hold.
     PreconditionFailed,
     /// The body is too large.
@@ -100,6 +102,11 @@ impl ProblemKind {
             K::Busy => (
                 "urn:sessiond:problem:busy",
                 "The session is busy",
+                StatusCode::CONFLICT,
+            ),
+            K::NotCaptured => (
+                "urn:sessiond:problem:not-captured",
+                "Files can't be brought back",
                 StatusCode::CONFLICT,
             ),
             K::PreconditionFailed => (
@@ -264,6 +271,7 @@ impl From<EngineError> for Problem {
             ),
             EngineError::Conflict { .. } => Self::new(ProblemKind::Conflict, detail),
             EngineError::Busy(_) => Self::new(ProblemKind::Busy, detail),
+            EngineError::NotCaptured { .. } => Self::new(ProblemKind::NotCaptured, detail),
             EngineError::Changed { .. } => {
                 Self::new(ProblemKind::PreconditionFailed, detail).at_field("If-Match")
             }

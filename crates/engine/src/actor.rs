@@ -1,6 +1,8 @@
 //! One actor per session with open turns: it takes turns from the durable queue, one at a
 //! time, and keeps the agent's process between them.
 
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -67,6 +69,8 @@ pub(crate) fn wake(inner: &Arc<Inner>, live: &Arc<Live>) {
         live: live.clone(),
         slot: None,
         last: None,
+        followed: BTreeSet::new(),
+        changed: None,
     };
     inner.actors.spawn(actor.run(commands));
 }
@@ -79,6 +83,10 @@ pub(crate) struct Actor {
     pub(crate) slot: Option<Slot>,
     /// The last turn: some agents report on a tool, or give a title, after its end.
     pub(crate) last: Option<Ended>,
+    /// Ignored files that the agent has named: captured from then on.
+    pub(crate) followed: BTreeSet<PathBuf>,
+    /// Files that the session is known to have changed; read from the store when first needed.
+    pub(crate) changed: Option<HashSet<String>>,
 }
 
 /// What is kept of a turn after its end.

@@ -95,6 +95,7 @@ impl Actor {
             .slot
             .as_ref()
             .is_some_and(|s| s.name != options.agent || s.session_id.is_none())
+            || self.remembers_too_much().await?
         {
             self.end_agent().await;
         }
@@ -106,6 +107,16 @@ impl Actor {
         self.set_mode(options).await?;
         self.set_model(options).await?;
         Ok(rung)
+    }
+
+    /// Whether the running agent's session was let go: what it remembers is no longer the
+    /// conversation, because a revert took some of it away.
+    async fn remembers_too_much(&self) -> Result<bool, NotReady> {
+        let Some(slot) = &self.slot else {
+            return Ok(false);
+        };
+        let binding = self.inner.store.binding(&self.live.id).await?;
+        Ok(binding.is_some_and(|b| b.agent_session_id != slot.session_id))
     }
 
     async fn bind(

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::Command;
 use crate::live::{Live, Registry};
 use crate::workspace::{self, Workspaces};
+use crate::worktree::{Captures, Claims};
 use crate::{
     AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, NoticeBody, Replies,
     SubscribeOptions, Subscription, Workspace,
@@ -59,6 +60,10 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     /// Held while a fork is numbered and committed.
     pub(crate) forks: tokio::sync::Mutex<()>,
+    /// Captures of worktrees.
+    pub(crate) captures: Captures,
+    /// Which session writes which file now.
+    pub(crate) claims: Mutex<Claims>,
 }
 
 impl Inner {
@@ -132,6 +137,10 @@ impl Engine {
             .into_iter()
             .map(|p| (p.name.clone(), p))
             .collect();
+        let snapshots = config.snapshots.clone();
+        let captures = tokio::task::spawn_blocking(move || Captures::open(&snapshots))
+            .await
+            .map_err(|e| EngineError::Internal(e.to_string()))?;
         let engine = Self(Arc::new(Inner {
             store,
             replies: Replies::new(hub.clone()),
@@ -151,6 +160,8 @@ impl Engine {
             stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
             forks: tokio::sync::Mutex::new(()),
+            captures,
+            claims: Mutex::new(Claims::default()),
         }));
         crate::recovery::recover(&engine.0).await?;
         engine.0.keep_purging();

@@ -38,6 +38,15 @@ pub enum EngineError {
     /// The session has open turns.
     #[error("Session is busy: {0}")]
     Busy(SessionId),
+    /// Files that the turns may have written were not captured, so that they can't be brought
+    /// back; nothing was done.
+    #[error("{}", sentence(reasons))]
+    NotCaptured {
+        /// The session.
+        session: SessionId,
+        /// One clause for each turn, its id first.
+        reasons: Vec<String>,
+    },
     /// `If-Match` does not hold.
     #[error("the session has changed: its revision is not {expected}")]
     Changed {
@@ -119,4 +128,13 @@ impl From<(&'static str, IdError)> for EngineError {
     fn from((field, e): (&'static str, IdError)) -> Self {
         Self::invalid(field, e.to_string())
     }
+}
+
+fn sentence(reasons: &[String]) -> String {
+    format!(
+        "the files of {} of the turns can't be brought back ({}); with `force` the messages are \
+         reverted all the same",
+        reasons.len(),
+        reasons.join("; ")
+    )
 }

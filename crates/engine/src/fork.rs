@@ -77,6 +77,7 @@ impl Engine {
             idempotency: options.idempotency.clone(),
         }];
         changes.extend(copied.changes);
+        inner.captures.copy_pins(id, &fork_id).await;
         match inner.submit(&fork_id, Vec::new(), changes).await {
             Ok(committed) => {
                 let session = committed
@@ -102,7 +103,12 @@ impl Engine {
                 replayed
                     .ok_or_else(|| EngineError::Internal("a key that is taken by nobody".into()))
             }
-            Err(e) => Err(e.into()),
+            Err(e) => {
+                if let Err(error) = inner.captures.forget(&fork_id).await {
+                    tracing::warn!(session = %fork_id, error, "captures of a fork that failed stay");
+                }
+                Err(e.into())
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod notice;
 mod prompt;
 mod recovery;
 mod replies;
+mod revert;
 mod sessions;
 mod subscription;
 mod template;
@@ -29,6 +30,7 @@ mod turn;
 mod types;
 mod visible;
 mod workspace;
+mod worktree;
 
 pub use engine::Engine;
 pub use error::EngineError;
@@ -39,6 +41,7 @@ pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{
     AbortOptions, Accepted, AgentStatus, CommandInput, CommandSource, CommandTemplate, Created,
     EngineConfig, EngineHealth, ForkOptions, NewSession, OfferedCommand, PromptInput, PromptPart,
-    QueuePolicy, Related, Relation, SessionTree, SessionUpdate, ShellInput, TurnInput, WhenBusy,
-    Workspace,
+    QueuePolicy, Related, Relation, RevertOptions, Reverted, SessionTree, SessionUpdate,
+    ShellInput, TurnInput, WhenBusy, Workspace,
 };
+pub use worktree::SnapshotConfig;

@@ -23,6 +23,9 @@ pub(crate) struct Live {
     pub(crate) turns: watch::Sender<u64>,
     /// The actor's mailbox, while there is an actor.
     pub(crate) actor: Mutex<Option<mpsc::Sender<Command>>>,
+    /// Held while a revert is at work, and while a prompt clears up after one: neither sees
+    /// the other half done.
+    pub(crate) undo: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -115,6 +118,7 @@ impl Registry {
             head: OnceCell::new_with(Some(loaded(head, 0))),
             turns: watch::Sender::new(0),
             actor: Mutex::new(None),
+            undo: tokio::sync::Mutex::new(()),
         });
         let mut sessions = self.sessions.lock();
         sweep(&mut sessions);
@@ -140,6 +144,7 @@ impl Registry {
                         head: OnceCell::new(),
                         turns: watch::Sender::new(0),
                         actor: Mutex::new(None),
+                        undo: tokio::sync::Mutex::new(()),
                     });
                     sessions.insert(id.clone(), live.clone());
                     live

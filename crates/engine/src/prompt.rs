@@ -75,8 +75,11 @@ impl Engine {
         if let Some(accepted) = inner.seen_before(id, &request).await? {
             return Ok(accepted);
         }
+        let undo = live.undo.lock().await;
         let session = self.session(id).await?;
         let options = inner.options(&session, input, request.asks_agent())?;
+        let cleanup = inner.cleanup(&session).await?;
+        let clears_up = !cleanup.is_empty();
         let (commit, accepted, first) = {
             let mut head = live.head();
             if request.busy == WhenBusy::Refuse && head.open_turns > 0 {
@@ -88,8 +91,11 @@ impl Engine {
                     retry_after: std::time::Duration::from_secs(5),
                 });
             }
-            inner.submit_turn(&live, &mut head, &session, &request, &options)
+            inner.submit_turn(&live, &mut head, &session, &request, &options, cleanup)
         };
+        // From here on the session is busy for a revert. Nobody else may clear up the same
+        // before that is committed.
+        let _undo = clears_up.then_some(undo);
         if let Err(e) = commit.await {
             if accepted.turn.is_some() {
                 self.take_back(&live, first).await;
@@ -191,6 +197,7 @@ impl Inner {
         session: &Session,
         TurnRequest { kind, input, .. }: &TurnRequest,
         options: &TurnOptions,
+        cleanup: Vec<Change>,
     ) -> (sessiond_store::CommitFuture, Accepted, bool) {
         let now = self.clock.now();
         let message_id = match &input.message_id {
@@ -241,7 +248,8 @@ impl Inner {
                 body: part.body.clone(),
             })
             .collect();
-        let mut changes = vec![Change::PutMessage(message.clone())];
+        let mut changes = cleanup;
+        changes.push(Change::PutMessage(message.clone()));
         changes.extend(parts.iter().cloned().map(Change::PutPart));
         let model = ModelRef {
             variant: options

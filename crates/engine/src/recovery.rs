@@ -36,6 +36,7 @@ pub(crate) async fn recover(inner: &Arc<Inner>) -> Result<(), EngineError> {
     for id in inner.store.unfinished_sessions().await? {
         recover_session(inner, &id).await?;
     }
+    inner.finish_restores().await?;
     Ok(())
 }
 

@@ -213,6 +213,18 @@ impl Inner {
 
     /// The one place where a session ends for good.
     async fn purge_one(&self, id: &SessionId) -> Result<bool> {
+        let session = self.store.session(id).await?;
+        if session.is_none_or(|s| s.deleted_at.is_none()) {
+            return Ok(false);
+        }
+        // First: once the session is gone, nobody would know what is left of its files.
+        self.captures
+            .forget(id)
+            .await
+            .map_err(|reason| EngineError::Unavailable {
+                reason: format!("the captures of {id} could not be removed: {reason}"),
+                retry_after: Duration::from_secs(60),
+            })?;
         match self
             .submit(id, Vec::new(), vec![Change::PurgeSession])
             .await

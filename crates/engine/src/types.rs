@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sessiond_model::{
-    AgentProfile, Message, MessageId, ModelRef, Part, PartId, PermissionRule, Project, Session,
-    SessionId, Timestamp, Turn,
+    AgentProfile, Message, MessageId, ModelRef, Part, PartId, PermissionRule, Project, RestoreFile,
+    Session, SessionId, Timestamp, Turn,
 };
 use sessiond_store::StoreHealth;
+
+use crate::SnapshotConfig;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct EngineConfig {
     pub catch_up: Duration,
     /// How long deleted sessions are kept in the trash; zero: they are purged at once.
     pub trash_term: Duration,
+    /// How worktrees are captured.
+    pub snapshots: SnapshotConfig,
 }
 
 impl Default for EngineConfig {
@@ -55,6 +59,7 @@ impl Default for EngineConfig {
             commands: BTreeMap::new(),
             catch_up: Duration::from_secs(600),
             trash_term: Duration::from_secs(30 * 24 * 3600),
+            snapshots: SnapshotConfig::default(),
         }
     }
 }
@@ -348,4 +353,29 @@ pub struct EngineHealth {
     pub subscribers: usize,
     /// Whether the engine is shutting down.
     pub stopping: bool,
+}
+
+/// Where to revert to, and how.
+#[derive(Clone, Debug)]
+pub struct RevertOptions {
+    /// The first message that is to be hidden.
+    pub message_id: MessageId,
+    /// The first part of it, when what comes before is to stay.
+    pub part_id: Option<PartId>,
+    /// Overwrite what people wrote meanwhile (it is kept for `unrevert`), and go on where files
+    /// were not captured.
+    pub force: bool,
+    /// Go on where files were not captured, and say so.
+    pub lenient: bool,
+}
+
+/// What a revert, or its end, did.
+#[derive(Clone, Debug)]
+pub struct Reverted {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The files that were, or were not, brought back.
+    pub files: Vec<RestoreFile>,
+    /// Why files may not be as they were.
+    pub warnings: Vec<String>,
 }

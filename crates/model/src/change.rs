@@ -108,6 +108,9 @@ pub enum Change {
     /// Inserts or replaces a turn; a conflict when an ended turn would change.
     /// Event `turn.updated`.
     PutTurn(Turn),
+    /// Removes an ended turn with its file changes and its todo list, when it is there; a
+    /// conflict while it is open. No event: its messages tell.
+    RemoveTurn(TurnId),
     /// Replaces the session's agent binding. Event `agent.bound`.
     BindAgent(AgentBinding),
     /// Replaces what is known of an agent. No event.

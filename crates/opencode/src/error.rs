@@ -132,7 +132,7 @@ fn engine_error(error: &EngineError) -> Response {
             StatusCode::CONFLICT,
             json!({"_tag": "ConflictError", "message": error.to_string(), "resource": id}),
         ),
-        EngineError::Changed { .. } => (
+        EngineError::Changed { .. } | EngineError::NotCaptured { .. } => (
             StatusCode::CONFLICT,
             json!({"_tag": "ConflictError", "message": error.to_string()}),
         ),

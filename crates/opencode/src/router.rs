@@ -6,7 +6,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::extract;
-use crate::routes::{ask, catalog, command, event, instance, message, offered, prompt, session};
+use crate::routes::{
+    ask, catalog, command, event, instance, message, offered, prompt, revert, session,
+};
 use crate::state::{App, OpenCodeState};
 
 /// The answer to `GET /global/health` at the root of the server: clients that probe for
@@ -43,7 +45,9 @@ fn sessions() -> Router<App> {
         )
         .route("/session/{sessionID}/children", get(session::children))
         .route("/session/{sessionID}/todo", get(session::todo))
-        .route("/session/{sessionID}/diff", get(session::diff))
+        .route("/session/{sessionID}/diff", get(revert::diff))
+        .route("/session/{sessionID}/revert", post(revert::revert))
+        .route("/session/{sessionID}/unrevert", post(revert::unrevert))
         .route("/session/{sessionID}/abort", post(session::abort))
         .route("/session/{sessionID}/fork", post(session::fork))
         .route(
@@ -122,8 +126,6 @@ fn surroundings() -> Router<App> {
 /// Endpoints of OpenCode that sessiond has not.
 fn not_offered() -> Router<App> {
     let posts = [
-        "/session/{sessionID}/revert",
-        "/session/{sessionID}/unrevert",
         "/experimental/session/{sessionID}/background",
         "/experimental/control-plane/move-session",
         "/experimental/console/switch",

@@ -18,7 +18,7 @@ mod token;
 
 pub use config::{
     CommandSettings, Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig,
-    LogFormat, LogSettings, Period, Settings, Size, Sources,
+    LogFormat, LogSettings, Period, Settings, Size, SnapshotLimits, SnapshotSettings, Sources,
 };
 pub use doctor::{Check, check_data};
 pub use error::StartError;

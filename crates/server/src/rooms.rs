@@ -10,7 +10,7 @@ use axum::routing::get;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sessiond_api::ApiState;
-use sessiond_engine::{Engine, EngineConfig, Hub};
+use sessiond_engine::{Engine, EngineConfig, Hub, SnapshotConfig};
 use sessiond_model::{Clock, Event, HybridIds, SystemClock};
 use sessiond_opencode::{OpenCodeState, ServerPaths};
 use sessiond_store::{Feed, Store, StoreError};
@@ -141,6 +141,15 @@ fn engine_config(config: &Config) -> EngineConfig {
         context_budget: config.limits.context_bytes,
         commands: config.commands.clone(),
         trash_term: Duration::from_secs(u64::from(config.trash_days) * 24 * 3600),
+        snapshots: SnapshotConfig {
+            directory: (config.snapshots.enabled).then(|| config.data_dir.join("snapshots")),
+            limits: sessiond_snapshot::Limits {
+                file_bytes: config.snapshots.file_size,
+                project_bytes: config.snapshots.project_size,
+                deadline: config.snapshots.deadline,
+                ..sessiond_snapshot::Limits::default()
+            },
+        },
         ..EngineConfig::default()
     }
 }

@@ -175,6 +175,11 @@ pub(crate) const TURN_INSERT: &str = "INSERT INTO turn (sid, id, user_message_id
      idempotency_key, open, seq, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 pub(crate) const TURN_UPDATE: &str = "UPDATE turn SET user_message_id = $2, idempotency_key = $3, \
      open = $4, seq = $5, doc = $6 WHERE tid = $1";
+pub(crate) const TURN_DELETE: [&str; 3] = [
+    "DELETE FROM file_change WHERE tid = $1",
+    "DELETE FROM todo_version WHERE tid = $1",
+    "DELETE FROM turn WHERE tid = $1",
+];
 pub(crate) const TURN_KEY_HOLDER: &str =
     "SELECT id FROM turn WHERE sid = $1 AND idempotency_key = $2";
 pub(crate) const TURN_BY_ID: &str = "SELECT doc FROM turn WHERE id = $1";

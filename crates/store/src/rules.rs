@@ -109,6 +109,7 @@ pub fn check(commit: &Commit) -> StoreResult<()> {
             | Change::RecordUsage(_)
             | Change::SetFileChanges { .. }
             | Change::SetRestore(_)
+            | Change::RemoveTurn(_)
             | Change::SetShare(_)
             | Change::NoteShareAccess(_)
             | Change::ReportError(_)
@@ -119,6 +120,22 @@ pub fn check(commit: &Commit) -> StoreResult<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses to remove a turn that has not ended.
+///
+/// # Errors
+/// `Conflict`.
+pub fn check_removable(turn: &Turn) -> StoreResult<()> {
+    if turn.state.is_terminal() {
+        return Ok(());
+    }
+    Err(StoreError::Conflict {
+        kind: EntityKind::Turn,
+        id: turn.id.to_string(),
+        owner: None,
+        reason: "the turn has not ended",
+    })
 }
 
 /// Refuses a writer whose epoch is older than the one the session was last written under.

@@ -16,7 +16,7 @@ use self::tool::{Status, ToolCall, only_grew};
 use crate::{ProfileUpdate, usage};
 
 pub use permission::{PermissionAsk, choose_option};
-pub use types::{Effect, Env, Outcome, TurnContext};
+pub use types::{Call, Effect, Env, Outcome, TurnContext};
 pub use verdict::{Verdict, verdict};
 
 /// Which part a stream of chunks makes.
@@ -248,6 +248,19 @@ impl Translator {
     pub fn touched_files(&self) -> Vec<FileDiff> {
         let done = self.tools.iter().filter(|t| t.status == Status::Completed);
         diff::file_diffs(done.flat_map(|t| &t.edits))
+    }
+
+    /// The tool calls so far, and what they may do to files.
+    pub fn calls(&self) -> impl Iterator<Item = Call<'_>> {
+        let directory = std::path::Path::new(&self.ctx.directory);
+        self.tools.iter().map(move |tool| Call {
+            id: &tool.call_id,
+            may_write: tool.may_write(),
+            files: (tool.written().iter())
+                .map(|file| directory.join(file))
+                .collect(),
+            ended: tool.status.is_final(),
+        })
     }
 
     /// The agent's text so far, its pieces parted by blank lines.

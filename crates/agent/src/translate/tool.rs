@@ -259,6 +259,14 @@ impl ToolCall {
         }
     }
 
+    /// Whether the call may write any file at all, as far as its kind tells.
+    pub(super) fn may_write(&self) -> bool {
+        !matches!(
+            self.kind.as_deref(),
+            Some("read" | "search" | "fetch" | "think" | "switch_mode")
+        )
+    }
+
     fn result_text(&self) -> String {
         let raw = self.raw_output.as_ref();
         let raw_text = raw.and_then(|raw| {

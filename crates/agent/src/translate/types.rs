@@ -67,6 +67,19 @@ pub enum Effect {
     FileEdited(String),
 }
 
+/// A tool call, as far as files are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// The agent's id of it.
+    pub id: &'a str,
+    /// Whether it may write any file at all.
+    pub may_write: bool,
+    /// The files that the agent says it writes, absolute.
+    pub files: Vec<std::path::PathBuf>,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
 /// How a prompt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {

@@ -10,6 +10,7 @@ mod message;
 mod part;
 mod project;
 mod prompt;
+mod revert;
 mod session;
 mod trash;
 mod turn;
@@ -25,8 +26,9 @@ pub(crate) use interact::{
 pub(crate) use message::{MessageDto, MessagePageDto};
 pub(crate) use project::{ProjectDto, ProjectList};
 pub(crate) use prompt::{PromptBody, PromptReply};
+pub(crate) use revert::{ChangeList, RevertBody, RevertReply};
 pub(crate) use session::{
     CreateSession, DeleteReply, PatchSession, SessionDto, SessionList, SessionPageDto,
 };
 pub(crate) use trash::{EmptiedReply, PurgeReply, TrashPage, Trashed};
-pub(crate) use turn::{AbortBody, AbortReply, ChangeList, TurnDto, TurnList, UsageList};
+pub(crate) use turn::{AbortBody, AbortReply, TurnDto, TurnList, UsageList};

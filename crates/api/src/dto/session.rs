@@ -210,7 +210,7 @@ impl From<model::DiffSummary> for DiffSummaryDto {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = FileDiff)]
 pub(crate) struct FileDiffDto {
-    /// Absolute path.
+    /// Path, relative to the project's worktree when it is inside.
     pub(crate) file: String,
     /// Unified diff; `null` for binary or very large files.
     pub(crate) patch: Option<String>,
@@ -229,11 +229,17 @@ impl From<model::FileDiff> for FileDiffDto {
             patch: d.patch,
             additions: d.additions,
             deletions: d.deletions,
-            status: match d.status {
-                model::DiffStatus::Added => DiffStatusDto::Added,
-                model::DiffStatus::Deleted => DiffStatusDto::Deleted,
-                model::DiffStatus::Modified => DiffStatusDto::Modified,
-            },
+            status: d.status.into(),
+        }
+    }
+}
+
+impl From<model::DiffStatus> for DiffStatusDto {
+    fn from(s: model::DiffStatus) -> Self {
+        match s {
+            model::DiffStatus::Added => Self::Added,
+            model::DiffStatus::Deleted => Self::Deleted,
+            model::DiffStatus::Modified => Self::Modified,
         }
     }
 }

@@ -5,7 +5,8 @@ use sessiond_model::Timestamp;
 use utoipa::ToSchema;
 
 use super::command::TurnKindDto;
-use super::session::{FileDiffDto, ModelDto, SessionDto, TokensDto};
+use super::revert::TurnWorktreeDto;
+use super::session::{ModelDto, SessionDto, TokensDto};
 
 /// A turn: one accepted prompt and all that it causes. It ends in exactly one of `completed`,
 /// `failed`, `aborted` and `interrupted`.
@@ -16,7 +17,7 @@ use super::session::{FileDiffDto, ModelDto, SessionDto, TokensDto};
     "user_message_id": "msg_0123456789abExampleMessag", "assistant_message_id": "msg_0123456789acExampleAnswer",
     "agent": "claude", "mode": "build", "model": {"provider_id": "claude", "id": "sonnet", "variant": null},
     "queued_at": 1_795_364_893_636_i64, "started_at": 1_795_364_893_700_i64, "ended_at": 1_795_364_899_000_i64,
-    "restore": "live", "failure": null,
+    "restore": "live", "worktree": {"coverage": "full", "reason": null}, "failure": null,
 }))]
 pub(crate) struct TurnDto {
     /// Its id.
@@ -45,6 +46,8 @@ pub(crate) struct TurnDto {
     pub(crate) ended_at: Option<i64>,
     /// How the agent got its memory for this turn.
     pub(crate) restore: Option<RungDto>,
+    /// What was captured of the worktree; `null` until the turn has ended.
+    pub(crate) worktree: Option<TurnWorktreeDto>,
     /// Why it did not complete.
     pub(crate) failure: Option<FailureDto>,
 }
@@ -65,6 +68,7 @@ impl From<model::Turn> for TurnDto {
             started_at: t.started_at.map(Timestamp::millis),
             ended_at: t.ended_at.map(Timestamp::millis),
             restore: t.restore.map(Into::into),
+            worktree: t.worktree.filter(|_| t.state.is_terminal()).map(Into::into),
             failure: t.failure.map(|f| FailureDto {
                 code: f.code,
                 message: f.message,
@@ -152,13 +156,6 @@ impl From<model::RestoreRung> for RungDto {
 pub(crate) struct TurnList {
     /// The turns.
     pub(crate) turns: Vec<TurnDto>,
-}
-
-/// The file changes of a turn, as the agent reported them.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ChangeList {
-    /// The changed files.
-    pub(crate) changes: Vec<FileDiffDto>,
 }
 
 /// How to abort.

@@ -8,6 +8,7 @@ mod events;
 mod forks;
 mod messages;
 mod projects;
+mod revert;
 mod sessions;
 mod trash;
 mod turns;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> OpenApiRouter<ApiState> {
         .merge(sessions::routes())
         .merge(forks::routes())
         .merge(trash::routes())
+        .merge(revert::routes())
         .merge(messages::routes())
         .merge(turns::routes())
         .merge(commands::routes())

@@ -132,7 +132,7 @@ async fn ended(state: &ApiState, turn: Turn, seconds: u32) -> Result<Turn, Probl
 
 /// List the file changes of a turn
 #[utoipa::path(get, path = "/sessions/{session_id}/turns/{turn_id}/changes", tag = "turns", params(TurnPath),
-    responses((status = 200, description = "The changed files, as the agent reported them", body = ChangeList),
+    responses((status = 200, description = "The files that this session changed in the turn", body = ChangeList),
         Always, Missing))]
 async fn list_changes(
     State(state): State<ApiState>,
@@ -142,7 +142,7 @@ async fn list_changes(
     let turn = state.engine.turn(&at.session_id, &at.turn_id).await?;
     let changes = state.engine.file_changes(&turn.id).await?;
     Ok(Json(ChangeList {
-        changes: changes.into_iter().map(|c| c.diff.into()).collect(),
+        changes: changes.into_iter().map(Into::into).collect(),
     }))
 }
 

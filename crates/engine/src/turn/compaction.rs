@@ -3,7 +3,7 @@
 //! and what came after it. One that failed or was stopped changes nothing.
 
 use sessiond_agent::{Outcome, PromptResult, verdict};
-use sessiond_model::{AgentBinding, Change, MessageError, TurnEnd, TurnFailure};
+use sessiond_model::{Change, MessageError, TurnEnd, TurnFailure};
 use sessiond_store::MessageQuery;
 use tokio::sync::mpsc;
 
@@ -49,13 +49,8 @@ impl Actor {
 
     /// The binding without the agent's session, whose memory the summary replaces.
     pub(super) async fn let_go(&self) -> Option<Change> {
-        match self.inner.store.binding(&self.live.id).await {
-            Ok(binding) => binding.map(|binding| {
-                Change::BindAgent(AgentBinding {
-                    agent_session_id: None,
-                    ..binding
-                })
-            }),
+        match self.inner.let_go(&self.live.id).await {
+            Ok(change) => change,
             Err(e) => {
                 // The agent goes on with its whole memory, which is no harm.
                 tracing::warn!(session = %self.live.id, error = %e, "the binding can't be read");

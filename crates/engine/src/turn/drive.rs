@@ -54,6 +54,8 @@ impl Actor {
                 incoming = slot.incoming.recv() => match incoming {
                     Some(Incoming::Update { update, replay: false, .. }) => {
                         let effects = self.with_env(|env| run.translator.update(&update, env));
+                        // First of all: the agent may be about to write.
+                        self.watch_files(run).await;
                         self.apply(run, effects, Vec::new()).await?;
                     }
                     Some(Incoming::Permission { request, params }) => {
@@ -160,6 +162,7 @@ impl Actor {
         params: &serde_json::Value,
     ) -> Result<(), StoreError> {
         let (effects, ask) = self.with_env(|env| run.translator.permission(params, env));
+        self.watch_files(run).await;
         let rules = self
             .inner
             .store

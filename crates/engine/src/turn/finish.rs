@@ -2,9 +2,9 @@
 
 use sessiond_agent::{Effect, Outcome, verdict};
 use sessiond_model::{
-    Change, DiffSummary, FileChange, FileDiff, MessageError, MessageId, MessageInfo, PartBody,
-    PermissionOutcome, QuestionOutcome, SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd,
-    TurnFailure, TurnKind, TurnState, Usage, UserSummary, rules,
+    Change, MessageError, MessageId, MessageInfo, PartBody, PermissionOutcome, QuestionOutcome,
+    SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure, TurnKind, TurnState,
+    Usage, rules,
 };
 use sessiond_store::{AskQuery, EntityKind, StoreError, TurnQuery};
 
@@ -18,6 +18,7 @@ impl Actor {
     /// Ends the turn: everything open is closed, cost and files are booked, and the session
     /// is idle unless more turns wait.
     pub(super) async fn finish(&mut self, mut run: Run, outcome: Result<Outcome, NotReady>) {
+        let booked = self.book_files(&mut run).await;
         let (end, error, outcome) = judge(&run, outcome);
         let now = self.inner.clock.now();
         let effects = if run.agentless {
@@ -34,9 +35,11 @@ impl Actor {
                     if let PartBody::StepFinish {
                         cost: part_cost,
                         tokens: part_tokens,
+                        snapshot,
                         ..
                     } = &mut part.body
                     {
+                        snapshot.clone_from(&booked.worktree.after);
                         if cost > 0.0 {
                             *part_cost = cost;
                         }
@@ -90,7 +93,7 @@ impl Actor {
                 at: now,
             }));
         }
-        let diffs = match book_files(&mut run, &mut changes) {
+        let diffs = match self.tell_files(&mut run, booked, &mut changes).await {
             Some((diffs, summary)) => {
                 run.session.summary = Some(summary);
                 Some(diffs)
@@ -381,29 +384,4 @@ fn judge(
             )
         }
     }
-}
-
-/// Books the files that the agent said it changed; answers the session's new totals.
-fn book_files(run: &mut Run, changes: &mut Vec<Change>) -> Option<(Vec<FileDiff>, DiffSummary)> {
-    let files = run.translator.touched_files();
-    if files.is_empty() {
-        return None;
-    }
-    let mut summary = run.session.summary.clone().unwrap_or_default();
-    summary.files += files.len() as u64;
-    summary.additions += files.iter().map(|f| f.additions).sum::<u64>();
-    summary.deletions += files.iter().map(|f| f.deletions).sum::<u64>();
-    if let MessageInfo::User(info) = &mut run.user.info {
-        info.summary = Some(UserSummary {
-            title: None,
-            body: None,
-            diffs: files.clone(),
-        });
-        changes.push(Change::PutMessage(run.user.clone()));
-    }
-    changes.push(Change::SetFileChanges {
-        turn_id: run.turn.id.clone(),
-        files: files.iter().cloned().map(FileChange::reported).collect(),
-    });
-    Some((files, summary))
 }

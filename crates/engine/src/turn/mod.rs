@@ -3,6 +3,7 @@
 mod apply;
 mod compaction;
 mod drive;
+mod files;
 mod finish;
 mod output;
 mod shell;
@@ -10,7 +11,7 @@ mod shell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use sessiond_agent::{Env, Outcome, RequestId, Translator, TurnContext};
+use sessiond_agent::{Effect, Env, Outcome, RequestId, Translator, TurnContext};
 use sessiond_model::{
     AssistantInfo, Change, IdStamp, Message, MessageDoc, MessageError, MessageId, MessageInfo,
     MessagePath, MessageTime, ModelRef, Part, PartBody, PartId, PermissionId, PermissionOption,
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
+use files::Files;
 
 pub(crate) use compaction::PROMPT as COMPACTION_PROMPT;
 pub(crate) use shell::{forget_process, recorded_process};
@@ -85,6 +87,7 @@ struct Run {
     auto_title: Option<String>,
     cost_total: Option<f64>,
     stopping: Option<Stopping>,
+    files: Files,
     /// No agent is asked.
     agentless: bool,
     /// Changes to be committed with the end of the turn.
@@ -113,7 +116,23 @@ impl Actor {
             }
         };
         let outcome = match run.turn.kind.clone() {
-            TurnKind::Shell { command } => self.shell(&mut run, &command, commands).await,
+            TurnKind::Shell { command } => {
+                let captured = tokio::select! {
+                    files = self.capture_before() => Ok(files),
+                    stopping = stopped(commands) => Err(stopping),
+                };
+                match captured {
+                    Ok(files) => {
+                        run.files = files;
+                        run.files.watch.open(self.inner.clock.now());
+                        self.shell(&mut run, &command, commands).await
+                    }
+                    Err(stopping) => {
+                        run.stopping = Some(stopping);
+                        Ok(Outcome::Cancelled)
+                    }
+                }
+            }
             TurnKind::Compaction => self.compact(&mut run, commands).await,
             TurnKind::Prompt | TurnKind::Command { .. } => self.converse(&mut run, commands).await,
         };
@@ -128,9 +147,16 @@ impl Actor {
     ) -> Result<Outcome, NotReady> {
         let turn_id = run.turn.id.clone();
         let ready = {
+            // The worktree is captured while the agent is made ready.
+            let capture = self.capture_before();
             let prepare = async {
-                self.fill_template(run).await?;
-                self.prepare(&run.turn.options, run.position).await
+                let prepare = async {
+                    self.fill_template(run).await?;
+                    self.prepare(&run.turn.options, run.position).await
+                };
+                let (files, rung) = tokio::join!(capture, prepare);
+                run.files = files;
+                rung
             };
             tokio::select! {
                 ready = prepare => Ok(ready),
@@ -218,6 +244,7 @@ impl Actor {
                 .filter(|_| turn.kind != TurnKind::Compaction),
             cost_total: None,
             stopping: None,
+            files: Files::none(),
             agentless: matches!(turn.kind, TurnKind::Shell { .. }),
             ending: Vec::new(),
             session,
@@ -253,8 +280,17 @@ impl Actor {
     /// Sends the prompt.
     async fn send(&mut self, run: &mut Run, rung: RestoreRung) -> Result<(), NotReady> {
         run.turn.restore = Some(rung);
+        // What a crash would leave to say of its files.
+        run.turn.worktree = Some(run.files.unfinished());
         let blocks = self.blocks(&run.user, run.position, rung).await?;
-        let effects = self.with_env(|env| run.translator.begin(env));
+        let mut effects = self.with_env(|env| run.translator.begin(env));
+        for effect in &mut effects {
+            if let Effect::Part(part) = effect
+                && let PartBody::StepStart { snapshot } = &mut part.body
+            {
+                *snapshot = run.files.before().cloned();
+            }
+        }
         self.apply(run, effects, vec![Change::PutTurn(run.turn.clone())])
             .await?;
         let Some(slot) = &self.slot else {

@@ -7,3 +7,4 @@ mod kinds;
 mod streams;
 mod support;
 mod turns;
+mod worktrees;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sessiond_agent::{AgentOverride, Catalogue};
-use sessiond_engine::{Engine, EngineConfig, Hub, NewSession, PromptInput, PromptPart};
+use sessiond_engine::{
+    Engine, EngineConfig, Hub, NewSession, PromptInput, PromptPart, SnapshotConfig,
+};
 use sessiond_model::{
     HybridIds, MessageId, ModelRef, Part, PartBody, Session, SessionId, SystemClock, ToolState,
     Turn,
@@ -167,6 +169,10 @@ async fn start(
     let mut config = EngineConfig {
         default_directory: dir.path().canonicalize().unwrap(),
         default_agent: Some("demo".into()),
+        snapshots: SnapshotConfig {
+            directory: Some(dir.path().join("snapshots")),
+            ..SnapshotConfig::default()
+        },
         ..EngineConfig::default()
     };
     change(&mut config);

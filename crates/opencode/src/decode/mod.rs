@@ -4,6 +4,7 @@
 mod ask;
 mod part;
 mod prompt;
+mod revert;
 mod session;
 mod turn;
 
@@ -15,6 +16,7 @@ use sessiond_model::{IdError, Timestamp};
 pub(crate) use ask::{answers, permission_reply};
 pub(crate) use part::part;
 pub(crate) use prompt::prompt;
+pub(crate) use revert::revert;
 pub(crate) use session::{fork, new_session, session_update};
 pub(crate) use turn::{command, init, shell, summarize};
 

@@ -8,4 +8,5 @@ pub(crate) mod instance;
 pub(crate) mod message;
 pub(crate) mod offered;
 pub(crate) mod prompt;
+pub(crate) mod revert;
 pub(crate) mod session;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use serde_json::{Value, json};
 use sessiond_engine::{AbortOptions, EngineError, Rendered};
-use sessiond_model::{MessageId, Session, StatusKind, Timestamp};
-use sessiond_store::{SessionQuery, TurnQuery};
+use sessiond_model::{Session, StatusKind, Timestamp};
+use sessiond_store::SessionQuery;
 
 use crate::decode::{self, Kind, Reject};
 use crate::error::ApiError;
@@ -16,8 +16,6 @@ use crate::wire::{self, SessionDto};
 
 /// Sessions listed when the client gives no limit.
 const DEFAULT_LIMIT: u32 = 100;
-/// Newest turns whose file changes `/diff` adds up.
-const DIFF_TURNS: u32 = 200;
 
 fn listed(sessions: &[Session]) -> Reply {
     extract::json(&sessions.iter().map(SessionDto::of).collect::<Vec<_>>())
@@ -164,72 +162,4 @@ pub(crate) async fn fork(
 
 pub(crate) async fn todo(State(app): State<App>, InSession(id): InSession) -> Reply {
     extract::json(&app.engine.todos(&id).await?)
-}
-
-/// The file changes of one prompt, or of the whole session.
-pub(crate) async fn diff(State(app): State<App>, InSession(id): InSession, query: Pairs) -> Reply {
-    let message = diff_message(&query)?;
-    let session = app.engine.session(&id).await?;
-    let workspace = app.engine.workspace(Some(&session.directory)).await?;
-    let turns = match &message {
-        Some(message) => Vec::from_iter(app.engine.turn_of_message(&id, message).await?),
-        None => app.engine.turns(&id, &newest(DIFF_TURNS)).await?,
-    };
-    let mut changes = Vec::with_capacity(turns.len());
-    for turn in &turns {
-        changes.push(app.engine.file_changes(&turn.id).await?);
-    }
-    extract::json(&wire::merged(changes, &workspace.worktree))
-}
-
-fn diff_message(query: &Pairs) -> Result<Option<MessageId>, Reject> {
-    let id = query.get("messageID").map(MessageId::parse).transpose();
-    id.map_err(|e| Reject::new(Kind::Query, e.to_string()).at("messageID"))
-}
-
-fn newest(limit: u32) -> TurnQuery {
-    TurnQuery {
-        limit: Some(limit),
-        ..TurnQuery::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filter(pairs: &[(&str, &str)]) -> Result<SessionQuery, String> {
-        let pairs = pairs
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect();
-        list_filter(&Pairs(pairs)).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn filters_are_read_as_opencode_reads_them() {
-        let f = filter(&[]).unwrap();
-        assert_eq!((f.limit, f.roots), (Some(100), false));
-        assert_eq!(filter(&[("limit", "")]).unwrap().limit, Some(0));
-        assert_eq!(filter(&[("limit", "-1")]).unwrap().limit, None);
-        assert_eq!(filter(&[("limit", "abc")]).unwrap().limit, None);
-        assert_eq!(filter(&[("limit", "55")]).unwrap().limit, Some(55));
-        assert_eq!(filter(&[("start", "abc")]).unwrap().updated_since, None);
-        assert_eq!(
-            filter(&[("start", "5")]).unwrap().updated_since,
-            Some(Timestamp(5))
-        );
-        assert_eq!(
-            filter(&[("search", ""), ("path", "")]).unwrap().search,
-            None
-        );
-        assert_eq!(
-            filter(&[("roots", "1")]).unwrap_err(),
-            "Expected \"true\" | \"false\", got \"1\"\n  at [\"roots\"]"
-        );
-        assert_eq!(
-            filter(&[("scope", "x")]).unwrap_err(),
-            "Expected \"project\", got \"x\"\n  at [\"scope\"]"
-        );
-    }
 }

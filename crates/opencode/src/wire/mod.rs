@@ -11,7 +11,7 @@ mod transcript;
 pub(crate) use ask::{PermissionDto, QuestionDto};
 pub(crate) use catalog::{agents, default_model, providers};
 pub(crate) use command::commands;
-pub(crate) use diff::merged;
+pub(crate) use diff::diffs;
 pub(crate) use project::ProjectDto;
 #[cfg(test)]
 pub(crate) use session::tests::bare as bare_session;

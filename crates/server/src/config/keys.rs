@@ -36,6 +36,10 @@ const KEYS: &[(&str, Kind)] = &[
     ("limits.write_timeout", Kind::Text),
     ("limits.connections", Kind::Number),
     ("limits.requests", Kind::Number),
+    ("snapshots.enabled", Kind::Flag),
+    ("snapshots.file_size", Kind::Text),
+    ("snapshots.project_size", Kind::Text),
+    ("snapshots.deadline", Kind::Text),
     ("log.level", Kind::Text),
     ("log.format", Kind::Text),
 ];
@@ -128,7 +132,7 @@ fn nearest(path: &str) -> Option<String> {
         None => KEYS
             .iter()
             .map(|(k, _)| (*k).to_owned())
-            .chain(["limits", "log"].map(str::to_owned))
+            .chain(["limits", "snapshots", "log"].map(str::to_owned))
             .chain(NAMED.map(|(table, _)| table.to_owned()))
             .collect(),
     };

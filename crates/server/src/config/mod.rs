@@ -3,6 +3,7 @@
 mod error;
 mod keys;
 mod settings;
+mod snapshots;
 mod values;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use sessiond_engine::CommandTemplate;
 
 pub use error::ConfigError;
 pub use settings::{CommandSettings, LimitSettings, LogFormat, LogSettings, Settings};
+pub use snapshots::{SnapshotLimits, SnapshotSettings};
 pub use values::{Period, Size};
 
 use crate::Token;
@@ -49,6 +51,8 @@ pub struct Config {
     pub trash_days: u32,
     /// Bounds.
     pub limits: Limits,
+    /// Captures of worktrees.
+    pub snapshots: SnapshotLimits,
     /// Logging.
     pub log: LogConfig,
     /// `[agents.NAME]`.
@@ -157,6 +161,7 @@ impl Config {
             default_agent: None,
             trash_days: 30,
             limits: Limits::default(),
+            snapshots: SnapshotLimits::default(),
             log: LogConfig::default(),
             agents: BTreeMap::new(),
             commands: BTreeMap::new(),

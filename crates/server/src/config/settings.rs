@@ -8,7 +8,7 @@ use sessiond_agent::AgentOverride;
 use sessiond_engine::CommandTemplate;
 use sessiond_model::ModelRef;
 
-use super::{Config, ConfigError, Limits, LogConfig, Period, Size};
+use super::{Config, ConfigError, Limits, LogConfig, Period, Size, SnapshotSettings};
 use crate::Token;
 
 /// What one source (flags, environment, file) says; `None` leaves it to the next one.
@@ -37,6 +37,8 @@ pub struct Settings {
     pub trash_days: Option<u32>,
     /// `[limits]`.
     pub limits: LimitSettings,
+    /// `[snapshots]`.
+    pub snapshots: SnapshotSettings,
     /// `[log]`.
     pub log: LogSettings,
     /// `[agents.NAME]`.
@@ -117,6 +119,7 @@ impl Settings {
             default_agent: self.default_agent.or(lower.default_agent),
             trash_days: self.trash_days.or(lower.trash_days),
             limits: self.limits.or(lower.limits),
+            snapshots: self.snapshots.or(lower.snapshots),
             log: LogSettings {
                 level: self.log.level.or(lower.log.level),
                 format: self.log.format.or(lower.log.format),
@@ -154,6 +157,7 @@ impl Settings {
             default_agent: self.default_agent,
             trash_days: self.trash_days.unwrap_or(default.trash_days),
             limits: self.limits.into_limits()?,
+            snapshots: self.snapshots.into_limits()?,
             log: LogConfig {
                 level: self.log.level.unwrap_or(default.log.level),
                 format: self.log.format.unwrap_or(default.log.format),

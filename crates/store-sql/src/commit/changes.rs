@@ -101,6 +101,7 @@ impl<T: Tx> Work<'_, T> {
                 self.resolve_question(id.as_str(), outcome).await?;
             }
             Change::PutTurn(turn) => self.put_turn(turn).await?,
+            Change::RemoveTurn(id) => self.remove_turn(id).await?,
             Change::BindAgent(binding) => self.bind(binding).await?,
             Change::PutProfile(profile) => {
                 let doc = to_json(profile)?;
@@ -225,6 +226,23 @@ impl<T: Tx> Work<'_, T> {
         rules::resolve_question(&mut ask, outcome)?;
         self.update_ask(aid, &ask).await?;
         self.emit(aid, EventBody::QuestionResolved(Arc::new(ask)));
+        Ok(())
+    }
+
+    async fn remove_turn(&mut self, id: &TurnId) -> StoreResult<()> {
+        let Some(mut row) = first(self.tx, sql::TURN_KEY, &[id.as_str().into()]).await? else {
+            return Ok(());
+        };
+        let (tid, sid) = (row.int(), row.int());
+        if sid != self.head.sid {
+            return Ok(());
+        }
+        if let Some(turn) = row.json::<Turn>() {
+            rules::check_removable(&turn)?;
+        }
+        for delete in sql::TURN_DELETE {
+            self.tx.query(delete, &[tid.into()]).await?;
+        }
         Ok(())
     }
 

@@ -299,6 +299,7 @@ suite! {
         file_changes_need_their_turn,
         all_file_changes_of_a_session,
         a_restore_is_pending_until_it_is_done,
+        an_ended_turn_is_removed_with_its_changes,
         health_counts_sessions,
         all_is_there_after_a_restart;
     shares:

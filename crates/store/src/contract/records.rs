@@ -354,6 +354,44 @@ pub async fn all_file_changes_of_a_session(bench: &mut Bench) {
     assert_eq!(changes, expected);
 }
 
+pub async fn an_ended_turn_is_removed_with_its_changes(bench: &mut Bench) {
+    let id = bench.session("a").await;
+    let turn = fx::turn(&id, "t", "m");
+    let changes = vec![
+        Change::PutTurn(turn.clone()),
+        Change::SetFileChanges {
+            turn_id: tid("t"),
+            files: vec![fx::file("/x")],
+        },
+    ];
+    bench.commit(&id, 1_100, changes).await;
+    let remove = || vec![Change::RemoveTurn(tid("t"))];
+    bench
+        .refused(&id, remove(), |e| matches!(e, StoreError::Conflict { .. }))
+        .await;
+    let ended = sessiond_model::Turn {
+        state: TurnState::Aborted,
+        ..turn
+    };
+    bench.commit(&id, 1_200, vec![Change::PutTurn(ended)]).await;
+    bench.commit(&id, 1_300, remove()).await;
+    let store = bench.store();
+    assert_eq!(store.turn(&tid("t")).await.unwrap(), None);
+    assert!(store.session_changes(&id).await.unwrap().is_empty());
+    assert!(store.file_changes(&tid("t")).await.unwrap().is_empty());
+    // Its events stay in the log, and a reader gets past them.
+    let query = crate::EventQuery {
+        after: sessiond_model::Seq(0),
+        until: None,
+        scope: crate::Scope::Session(id.clone()),
+        limit: 100,
+    };
+    let last = store.last_seq().await.unwrap();
+    assert_eq!(store.events(&query).await.unwrap().next, last);
+    // Once more is no fault.
+    bench.commit(&id, 1_400, remove()).await;
+}
+
 pub async fn a_restore_is_pending_until_it_is_done(bench: &mut Bench) {
     let a = bench.session("a").await;
     let b = bench.session("b").await;

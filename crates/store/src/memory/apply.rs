@@ -284,6 +284,15 @@ impl<'a> Work<'a> {
                 self.emit(EventBody::QuestionResolved(ended));
             }
             Change::PutTurn(turn) => self.put_turn(turn)?,
+            Change::RemoveTurn(id) => {
+                let turns = &mut self.record.turns;
+                if let Some(at) = turns.iter().position(|t| t.row.id == *id) {
+                    rules::check_removable(&turns[at].row)?;
+                    turns.remove(at);
+                    self.record.files.remove(id);
+                    self.record.todo_versions.remove(id);
+                }
+            }
             Change::BindAgent(binding) => {
                 self.record.binding = Some(binding.clone());
                 self.record.binding_mark.newest = self.next_seq();
