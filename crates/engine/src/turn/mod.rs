@@ -119,7 +119,7 @@ impl Actor {
             TurnKind::Shell { command } => {
                 let captured = tokio::select! {
                     files = self.capture_before() => Ok(files),
-                    stopping = stopped(commands) => Err(stopping),
+                    stopping = stopped(&run.turn.id, commands) => Err(stopping),
                 };
                 match captured {
                     Ok(files) => {
