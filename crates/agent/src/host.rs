@@ -213,6 +213,20 @@ impl Agent {
         Ok(self.opened(id, &answer))
     }
 
+    /// Copies a session that the agent kept, by any process of it, into a fresh one.
+    ///
+    /// # Errors
+    /// When the agent refuses, is gone or does not answer.
+    pub async fn fork_session(&self, id: &str, cwd: &Path) -> Result<Opened, AgentError> {
+        const METHOD: &str = "session/fork";
+        let answer = self.reopen(METHOD, id, cwd).await?;
+        let fork = answer["sessionId"].as_str().ok_or(AgentError::Answer {
+            method: METHOD,
+            missing: "sessionId",
+        })?;
+        Ok(self.opened(fork, &answer))
+    }
+
     async fn reopen(
         &self,
         method: &'static str,

@@ -204,6 +204,7 @@ async fn capabilities_modes_and_models_are_read() {
         [
             "load",
             "resume",
+            "fork",
             "list",
             "close",
             "image",

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use sessiond_agent::{Agent, AgentError, Incoming, Opened, ProfileUpdate};
 use sessiond_model::{
-    AgentBinding, AgentProfile, Change, MessageError, RestoreRung, TurnFailure, TurnOptions,
+    AgentBinding, AgentProfile, Change, ForkOrigin, MessageError, RestoreRung, SessionId, Turn,
+    TurnFailure, TurnId, TurnOptions,
 };
-use sessiond_store::{MessageCursor, MessageQuery};
+use sessiond_store::{MessageCursor, MessageQuery, StoreError, TurnQuery};
 use tokio::sync::mpsc;
 
 use crate::actor::Actor;
@@ -34,6 +35,14 @@ pub(crate) struct Slot {
     model: Option<String>,
     /// Cost that it had told before the running turn; agents count over the whole session.
     pub(crate) cost_before: Option<f64>,
+}
+
+/// The agent session behind the session that ours was forked from.
+struct Origin {
+    session_id: SessionId,
+    /// The newest turn that we have in common.
+    turn_id: TurnId,
+    agent_session_id: String,
 }
 
 /// Why an agent could not be made ready.
@@ -77,8 +86,8 @@ impl NotReady {
     }
 }
 
-impl From<sessiond_store::StoreError> for NotReady {
-    fn from(e: sessiond_store::StoreError) -> Self {
+impl From<StoreError> for NotReady {
+    fn from(e: StoreError) -> Self {
         Self::new("store", e.to_string())
     }
 }
@@ -198,6 +207,14 @@ impl Actor {
                 }
             }
         }
+        if binding.agent_session_id.is_none()
+            && let Some(origin) = self.origin(name).await?
+        {
+            match self.forked(&agent, caps.fork, &origin, &cwd).await {
+                Ok(o) => (opened, binding.rung) = (Some(o), RestoreRung::Forked),
+                Err(why) => binding.rung_notes.push(format!("fork: {why}")),
+            }
+        }
         let opened = match opened {
             Some(opened) => opened,
             None => {
@@ -250,6 +267,70 @@ impl Actor {
             .submit(&self.live.id, Vec::new(), changes)
             .await?;
         Ok(binding.rung)
+    }
+
+    /// What the agent may fork for the first prompt of a fork; `None` when its memory would
+    /// not be that of our transcript.
+    async fn origin(&self, agent: &str) -> Result<Option<Origin>, StoreError> {
+        let store = &self.inner.store;
+        let Some(session) = store.session(&self.live.id).await? else {
+            return Ok(None);
+        };
+        let Some(ForkOrigin {
+            session_id,
+            turn_id: Some(turn_id),
+            ..
+        }) = session.fork
+        else {
+            return Ok(None);
+        };
+        // A turn of its own that ended before the agent had a session is in no memory.
+        let turns = store.turns(&self.live.id, &TurnQuery::default()).await?;
+        let own = |t: &Turn| t.state.is_terminal() && t.queued_at >= session.created_at;
+        if turns.iter().any(own) {
+            return Ok(None);
+        }
+        let binding = store.binding(&session_id).await?;
+        let kept = binding
+            .filter(|b| b.agent == agent)
+            .and_then(|b| b.agent_session_id);
+        Ok(kept.map(|agent_session_id| Origin {
+            session_id,
+            turn_id,
+            agent_session_id,
+        }))
+    }
+
+    /// Has the agent fork its session of our origin, if nothing has followed what we copied.
+    async fn forked(
+        &mut self,
+        agent: &Agent,
+        able: bool,
+        origin: &Origin,
+        cwd: &Path,
+    ) -> Result<Opened, String> {
+        if !able {
+            return Err("the agent can't".into());
+        }
+        self.check_unchanged(origin).await?;
+        let fork = agent.fork_session(&origin.agent_session_id, cwd);
+        let opened = self.ask(fork).await.map_err(|e| e.to_string())?;
+        // The origin may have gone on meanwhile, and the copy with it.
+        self.check_unchanged(origin).await?;
+        Ok(opened)
+    }
+
+    async fn check_unchanged(&self, origin: &Origin) -> Result<(), String> {
+        let query = TurnQuery {
+            open_only: false,
+            limit: Some(1),
+        };
+        let newest = self.inner.store.turns(&origin.session_id, &query).await;
+        let newest = newest.map_err(|e| e.to_string())?.pop();
+        match newest.filter(|t| t.id == origin.turn_id && t.state.is_terminal()) {
+            Some(_) => Ok(()),
+            None => Err("the origin has gone on since".into()),
+        }
     }
 
     /// Waits for an answer of the agent while it goes on talking: a full queue would keep
@@ -384,10 +465,7 @@ impl Actor {
         Ok(())
     }
 
-    async fn commit_binding(
-        &self,
-        binding: &AgentBinding,
-    ) -> Result<(), sessiond_store::StoreError> {
+    async fn commit_binding(&self, binding: &AgentBinding) -> Result<(), StoreError> {
         self.inner
             .submit(
                 &self.live.id,
@@ -415,7 +493,7 @@ impl Actor {
                 binding.spawn_id = None;
                 self.commit_binding(&binding).await?;
             }
-            Ok::<_, sessiond_store::StoreError>(())
+            Ok::<_, StoreError>(())
         };
         if let Err(e) = unbind.await {
             // The next start looks for the process, finds none, and clears the record.

@@ -144,6 +144,7 @@ impl Demo {
             "session/new" => self.new_session(params),
             "session/load" => self.load(session, params).await,
             "session/resume" => self.open(session, params).map(|s| s.lock().profile()),
+            "session/fork" => self.fork(session, params),
             "session/list" => Ok(self.list(params)),
             "session/close" => {
                 self.cancel(session);
@@ -163,8 +164,11 @@ impl Demo {
                 format!("Method not found: {method}"),
             )),
         };
-        let opened =
-            answer.is_ok() && matches!(method, "session/new" | "session/load" | "session/resume");
+        let opens = matches!(
+            method,
+            "session/new" | "session/load" | "session/resume" | "session/fork"
+        );
+        let opened = answer.is_ok() && opens;
         let session = answer
             .as_ref()
             .ok()
@@ -207,6 +211,27 @@ impl Demo {
             .ok_or_else(|| error(NOT_FOUND, format!("Resource not found: session {id}")))?;
         session.cwd = cwd;
         Ok(self.keep(session))
+    }
+
+    /// Copies a session, as far as its file has it.
+    fn fork(&self, id: &str, params: &Value) -> Answer {
+        let cwd = directory(params)?;
+        let origin = self
+            .files
+            .load(id)
+            .ok_or_else(|| error(NOT_FOUND, format!("Resource not found: session {id}")))?;
+        let fork = Session {
+            id: format!("demo-{}", self.ids.tail()),
+            cwd,
+            ..origin
+        };
+        if let Err(e) = self.files.save(&fork) {
+            return Err(error(INTERNAL, format!("the fork could not be saved: {e}")));
+        }
+        let mut answer = fork.profile();
+        answer["sessionId"] = fork.id.as_str().into();
+        self.keep(fork);
+        Ok(answer)
     }
 
     async fn load(&self, id: &str, params: &Value) -> Answer {
@@ -326,7 +351,7 @@ fn initialized() -> Value {
         "agentCapabilities": {
             "loadSession": true,
             "promptCapabilities": {"image": true, "embeddedContext": true},
-            "sessionCapabilities": {"close": {}, "list": {}, "resume": {}},
+            "sessionCapabilities": {"close": {}, "fork": {}, "list": {}, "resume": {}},
         },
         "agentInfo": {
             "name": "sessiond-demo-agent",

@@ -441,7 +441,8 @@ impl Translator {
             .iter()
             .filter_map(|e| {
                 Some(Todo {
-                    content: text(e, "content")?.to_owned(),
+                    // Gemini's tool says it otherwise.
+                    content: text(e, "content").or(text(e, "description"))?.to_owned(),
                     status: text(e, "status").unwrap_or("pending").to_owned(),
                     priority: text(e, "priority").unwrap_or("medium").to_owned(),
                 })

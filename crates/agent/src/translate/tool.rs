@@ -236,7 +236,8 @@ impl ToolCall {
 
     /// The plan in a todo tool's input.
     pub(super) fn todos(&self) -> Option<&Value> {
-        let is_todo_tool = self.name.replace('_', "").eq_ignore_ascii_case("todowrite");
+        let name = self.name.replace(['_', '-'], "").to_ascii_lowercase();
+        let is_todo_tool = matches!(&*name, "todowrite" | "writetodos" | "updatetodos");
         self.input.get("todos").filter(|_| is_todo_tool)
     }
 

@@ -347,3 +347,47 @@ fn verdicts() {
     }
     assert_snapshot!(told);
 }
+
+#[test]
+fn todo_tools_replace_the_list_when_no_plan_is_sent() {
+    // As OpenCode's, Claude's, Qwen's and Gemini's tools carry it.
+    for (name, key) in [
+        ("todowrite", "content"),
+        ("TodoWrite", "content"),
+        ("todo_write", "content"),
+        ("write_todos", "description"),
+    ] {
+        let mut stage = Stage::new();
+        let call = |status: &str, state: &str| {
+            serde_json::json!({
+                "sessionUpdate": "tool_call", "toolCallId": "c1", "name": name, "title": name,
+                "kind": "other", "status": status,
+                "rawInput": {"todos": [{key: "read the code", "status": state}]},
+            })
+        };
+        let todos = |effects: Vec<Effect>| {
+            effects.into_iter().find_map(|e| match e {
+                Effect::Todos(todos) => Some(todos),
+                _ => None,
+            })
+        };
+        let list = todos(stage.effects_of(&call("pending", "in_progress"))).unwrap();
+        assert_eq!(list[0].content, "read the code", "{name}");
+        assert_eq!(list[0].status, "in_progress");
+        // The same list again is no news.
+        assert_eq!(
+            todos(stage.effects_of(&call("in_progress", "in_progress"))),
+            None
+        );
+        let list = todos(stage.effects_of(&call("completed", "completed"))).unwrap();
+        assert_eq!(list[0].status, "completed");
+    }
+    // Any other tool with such an input is just a tool.
+    let mut stage = Stage::new();
+    let effects = stage.effects_of(&serde_json::json!({
+        "sessionUpdate": "tool_call", "toolCallId": "c1", "name": "bash", "title": "bash",
+        "kind": "execute", "status": "pending", "rawInput": {"todos": [{"content": "x"}]},
+    }));
+    let listed = effects.iter().any(|e| matches!(e, Effect::Todos(_)));
+    assert!(!listed);
+}

@@ -6,7 +6,7 @@ use crate::support::{World, prompt};
 use sessiond_engine::{EngineError, ForkOptions, NewSession, PromptInput, Relation};
 use sessiond_model::{
     AssistantInfo, Change, Commit, FileChange, MessageDoc, MessageId, MessageInfo, PartBody,
-    Revert, Session, SessionId, SessionPatch, Timestamp, Todo, Turn, TurnState,
+    RestoreRung, Revert, Session, SessionId, SessionPatch, Timestamp, Todo, Turn, TurnState,
 };
 use sessiond_store::{EntityKind, MessageQuery, TurnQuery};
 
@@ -103,6 +103,49 @@ async fn a_fork_remembers_what_it_copied_and_nothing_after() {
         told.contains("gamma") && told.matches("/history").count() <= 1,
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_forks_its_own_session_while_nothing_followed() {
+    let w = World::new().await;
+    let s = w.session().await;
+    w.ask(&s.id, "alpha").await;
+    let note = PromptInput {
+        no_reply: true,
+        ..prompt("a note")
+    };
+    let (one, two) = (fork(&w, &s.id, None).await, fork(&w, &s.id, None).await);
+    w.engine.prompt(&s.id, note).await.unwrap();
+    let noted = fork(&w, &s.id, None).await;
+    let turn = w.ask(&one.id, "/history").await;
+    assert_eq!(turn.restore, Some(RestoreRung::Forked), "{turn:?}");
+    assert!(w.answer_text(&turn).await.contains("alpha"));
+    let binding = async |id| w.engine.binding(id).await.unwrap().unwrap();
+    let (ours, origin) = (binding(&one.id).await, binding(&s.id).await);
+    assert_ne!(ours.agent_session_id, origin.agent_session_id);
+    // What the agent has not heard is told.
+    let turn = w.ask(&noted.id, "/history").await;
+    assert_eq!(turn.restore, Some(RestoreRung::Forked));
+    let told = w.answer_text(&turn).await;
+    assert!(told.contains("alpha") && told.contains("a note"), "{told}");
+    // The origin goes on, and on: then its agent knows more than the fork may.
+    w.ask(&s.id, "beta").await;
+    let turn = w.ask(&two.id, "/history").await;
+    assert_eq!(turn.restore, Some(RestoreRung::Rebuilt));
+    let told = w.answer_text(&turn).await;
+    assert!(told.contains("alpha") && !told.contains("beta"), "{told}");
+    let notes = binding(&two.id).await.rung_notes;
+    assert!(notes.iter().any(|n| n.starts_with("fork: ")), "{notes:?}");
+    // The agent has lost it: our transcript is enough.
+    let three = fork(&w, &s.id, None).await;
+    w.forget_agent_memory();
+    let turn = w.ask(&three.id, "/history").await;
+    assert_eq!(turn.restore, Some(RestoreRung::Rebuilt));
+    assert!(w.answer_text(&turn).await.contains("beta"));
+    // A fork of a fork, whose agent still has its own.
+    let four = fork(&w, &three.id, None).await;
+    let turn = w.ask(&four.id, "/history").await;
+    assert_eq!(turn.restore, Some(RestoreRung::Forked));
 }
 
 #[tokio::test(flavor = "multi_thread")]
