@@ -13,8 +13,11 @@ const seed = process.env.FUZZ_SEED ?? "20261122"
 const examples = process.env.FUZZ_EXAMPLES ?? "25"
 const seconds = process.env.FUZZ_SECONDS ?? "90"
 
+// An agent that asks nobody: a turn that waits for a person would hold all that come after it.
+const settings = `[limits]\nagent_idle = "2s"\n[agents.demo]\ndefault_mode = "auto"`
+
 const dir = sandbox("fuzz")
-const server = await Sessiond.start({ name: "fuzz", dir, settings: `[limits]\nagent_idle = "2s"` })
+const server = await Sessiond.start({ name: "fuzz", dir, settings })
 
 // Methods that the document does not list are not its business: some answer an honest 501.
 writeFileSync(join(dir, "schemathesis.toml"), `[phases.coverage]\nunexpected-methods = []\n`)

@@ -95,8 +95,11 @@ impl IntoResponse for ApiError {
                 (StatusCode::NOT_FOUND, named("NotFoundError", message))
             }
             Self::NoAnswer(_) => (StatusCode::CONFLICT, named("MessageAbortedError", message)),
-            // Not our fault, nor the client's: the agent's.
-            Self::TurnFailed(_) => (StatusCode::BAD_GATEWAY, named("UnknownError", message)),
+            // Not our fault, nor the client's alone: what this depends on failed.
+            Self::TurnFailed(_) => (
+                StatusCode::FAILED_DEPENDENCY,
+                named("UnknownError", message),
+            ),
             Self::NoMethod(..) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 named("MethodNotAllowedError", message),

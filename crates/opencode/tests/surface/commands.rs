@@ -172,7 +172,7 @@ async fn init_is_true_only_when_the_agent_is_done() {
 
     w.say(&id, "/next /fail no tokens left").await.ok();
     let failed = w.call("POST", &path, body("msg_b")).await;
-    assert_eq!(failed.status, 502);
+    assert_eq!(failed.status, 424);
     let said = failed.json()["data"]["message"].clone();
     assert!(said.as_str().unwrap().contains("no tokens left"), "{said}");
 
@@ -232,7 +232,7 @@ async fn a_summary_is_marked_and_told() {
     // D12: a summary that failed does not swallow the next prompt.
     w.say(&id, "/next /fail boom").await.ok();
     let body = json!({"providerID": "demo", "modelID": "default"});
-    assert_eq!(w.call("POST", &path, body).await.status, 502);
+    assert_eq!(w.call("POST", &path, body).await.status, 424);
     let answer = w.say(&id, "and now an answer").await.ok();
     assert!(answer.to_string().contains("You said: and now an answer"));
 }

@@ -18,6 +18,9 @@ use crate::sse::Parser;
 /// Sessions of a client that it still uses.
 const RECENT: usize = 6;
 
+/// What the user message of a shell command says.
+const RUN_BY_USER: &str = "The following tool was executed by the user";
+
 /// How a request ended.
 enum Outcome {
     /// With a 2xx.
@@ -257,20 +260,30 @@ impl Writer {
         }
     }
 
+    /// A prompt, a shell command or a summary: they wait in one queue.
     async fn prompt(&mut self, session: &str) -> Step {
-        let (id, text) = {
+        let (id, what, mut body) = {
             let mut ledger = self.ledger.lock();
             let (id, number) = (ledger.message_id(), ledger.number());
-            let text = match self.rng.random_range(0..7) {
-                0 | 1 => format!("prompt {number}"),
-                2 => format!("/slow 12 15\nprompt {number}"),
-                3 => format!("/plan\nprompt {number}"),
-                4 => format!("/ask run echo {number}; sleep 20"),
-                5 => format!("/think about {number}"),
-                _ => format!("/write file-{number}.txt words"),
+            let prompt = |text: String| {
+                let body = json!({"parts": [{"type": "text", "text": text}]});
+                ("prompt", text, body)
+            };
+            let (what, text, body) = match self.rng.random_range(0..10) {
+                0 | 1 => prompt(format!("prompt {number}")),
+                2 => prompt(format!("/slow 12 15\nprompt {number}")),
+                3 => prompt(format!("/plan\nprompt {number}")),
+                4 => prompt(format!("/ask run echo {number}; sleep 20")),
+                5 => prompt(format!("/think about {number}")),
+                6 | 7 => {
+                    let command = format!("sleep 20 & echo {number}; sleep 0.3");
+                    ("shell", RUN_BY_USER.to_owned(), json!({"command": command}))
+                }
+                8 => ("summarize", String::new(), json!({})),
+                _ => prompt(format!("/write file-{number}.txt words")),
             };
             let prompt = Prompt {
-                text: text.clone(),
+                text,
                 acknowledged: false,
                 turn: None,
                 ended: None,
@@ -278,10 +291,10 @@ impl Writer {
             if let Some(entry) = ledger.entry(session) {
                 entry.prompts.insert(id.clone(), prompt);
             }
-            (id, text)
+            (id, what, body)
         };
-        let path = format!("/v1/sessions/{session}/prompt");
-        let body = json!({"message_id": id, "parts": [{"type": "text", "text": text}]});
+        body["message_id"] = id.as_str().into();
+        let path = format!("/v1/sessions/{session}/{what}");
         match self.send(Method::POST, &path, Some(body)).await? {
             Outcome::Done(reply) => {
                 let turn = string(&reply, "/turn/id")?;
