@@ -264,3 +264,35 @@ async fn the_same_id_is_the_same_shell_command_and_no_other() {
         "{other:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_interrupts_a_shell_command_and_keeps_the_queue() {
+    let mut w = World::new().await;
+    let s = w.session().await;
+    let turn = w.run(&s.id, "trap '' TERM; echo before; sleep 600").await;
+    let waiting = w.run(&s.id, "echo after").await;
+    until("output", || async {
+        match w.tool(&turn).await? {
+            ToolState::Running { metadata, .. } => metadata.map(drop),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    w.engine.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(processes(&turn), 0);
+    let stopped = w.engine.turn(&s.id, &turn.id).await.unwrap();
+    assert_eq!(stopped.state, TurnState::Interrupted, "{stopped:?}");
+    let parts = w.answer(&stopped).await;
+    let [
+        ToolState::Error {
+            error, metadata, ..
+        },
+    ] = tools(&parts)[..]
+    else {
+        panic!("{parts:?}")
+    };
+    assert!(error.contains("shut down"), "{error}");
+    assert_eq!(metadata.as_ref().unwrap()["output"], "before\n");
+    w.restart().await;
+    assert_eq!(w.end(&waiting).await.state, TurnState::Completed);
+}
