@@ -1,7 +1,7 @@
 //! The git program, cut off from everything that belongs to the user.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -40,8 +40,7 @@ pub(crate) fn command(git: &Path, store: &Path, subcommand: &'static str) -> Git
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_NO_LAZY_FETCH", "1")
-        .env("GIT_NO_REPLACE_OBJECTS", "1")
-        .env("GIT_LITERAL_PATHSPECS", "1");
+        .env("GIT_NO_REPLACE_OBJECTS", "1");
     for setting in [
         "core.fsmonitor=false",
         "core.untrackedCache=false",
@@ -57,10 +56,10 @@ pub(crate) fn command(git: &Path, store: &Path, subcommand: &'static str) -> Git
     ] {
         command.arg("-c").arg(setting);
     }
-    command.arg(subcommand);
     Git {
         command,
         subcommand,
+        args: Vec::new(),
         input: Vec::new(),
     }
 }
@@ -69,17 +68,28 @@ pub(crate) fn command(git: &Path, store: &Path, subcommand: &'static str) -> Git
 pub(crate) struct Git {
     command: Command,
     subcommand: &'static str,
+    args: Vec<OsString>,
     input: Vec<u8>,
 }
 
 impl Git {
+    /// One more setting.
+    pub(crate) fn set(mut self, key: &str, value: &Path) -> Self {
+        let mut setting = OsString::from(key);
+        setting.push("=");
+        setting.push(value);
+        self.command.arg("-c").arg(setting);
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.command.args(args);
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -102,6 +112,8 @@ impl Git {
         };
         let mut child = self
             .command
+            .arg(self.subcommand)
+            .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -154,8 +154,9 @@ impl Snapshots {
         Ok(snapshots)
     }
 
-    /// What is captured for a session that works in `directory`: the git worktree that holds it, or
-    /// the directory itself outside of git, or where the worktree's own directory is refused.
+    /// What is captured for a session that works in `directory`: the git worktree that holds it; the
+    /// directory itself outside of git, where the worktree's own directory is refused, and where the
+    /// repository ignores the directory.
     pub fn worktree(&self, directory: &Path) -> Result<Worktree, SnapshotError> {
         let missing = || SnapshotError::Missing {
             directory: directory.to_owned(),
@@ -172,7 +173,8 @@ impl Snapshots {
         }
         let repository = Repository::containing(&directory, |toplevel| {
             self.inner.refusal(toplevel).is_none()
-        });
+        })
+        .filter(|found| !self.ignores(found, &directory));
         let (key, toplevel) = match &repository {
             Some(found) => (
                 Store::key_of("git", &found.common_dir)?,
@@ -183,6 +185,29 @@ impl Snapshots {
         let objects = repository.as_ref().and_then(Repository::objects);
         let store = Store::new(Arc::clone(&self.inner), key, objects);
         Worktree::new(store, toplevel, directory)
+    }
+
+    /// Whether a repository ignores a directory in its worktree.
+    fn ignores(&self, repository: &Repository, directory: &Path) -> bool {
+        if repository.toplevel == directory {
+            return false;
+        }
+        let ask = || -> Result<Option<git::Output>, SnapshotError> {
+            let key = Store::key_of("git", &repository.common_dir)?;
+            let store = Store::new(Arc::clone(&self.inner), key, None);
+            store.ensure(&store.lock(self.patience())?)?;
+            let mut git = store.git("check-ignore")?;
+            if let Some(exclude) = repository.exclude() {
+                git = git.set("core.excludesFile", &exclude);
+            }
+            git.env("GIT_WORK_TREE", &repository.toplevel)
+                .directory(&repository.toplevel)
+                .args([Path::new("--"), directory])
+                .start()?
+                .finish(self.patience())
+        };
+        // It fails when nothing is ignored.
+        matches!(ask(), Ok(Some(_)))
     }
 
     /// Drops everything that only this session kept. When it returns, no byte of it is left.

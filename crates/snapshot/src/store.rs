@@ -95,7 +95,7 @@ impl Store {
     }
 
     pub(crate) fn index_dir(&self) -> PathBuf {
-        self.dir.join("index")
+        self.dir.join("indexes")
     }
 
     pub(crate) fn user_objects(&self) -> Option<&Path> {
@@ -182,7 +182,7 @@ impl Store {
             "objects/pack",
             "refs/sessions",
             "info",
-            "index",
+            "indexes",
         ] {
             make_dir(&self.dir.join(dir))?;
         }

@@ -68,6 +68,23 @@ fn a_subdirectory_stands_for_its_repository() {
 }
 
 #[test]
+fn an_ignored_directory_stands_for_itself() {
+    let f = Fixture::git();
+    f.write(".gitignore", "/scratch\n");
+    f.write(".git/info/exclude", "private/\n");
+    for (name, ignored) in [("scratch/a", true), ("private", true), ("open", false)] {
+        fs::create_dir_all(f.at(name)).unwrap();
+        let w = f.snapshots.worktree(&f.at(name)).unwrap();
+        let expected = if ignored { f.at(name) } else { f.dir.clone() };
+        assert_eq!(w.directory(), expected);
+        let before = full(w.capture(&session("a"), &[]));
+        f.write(format!("{name}/new"), "1\n");
+        let after = full(w.capture(&session("a"), &[]));
+        assert_eq!(w.changes(&before, &after).unwrap().len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn with_repositories_inside() {
     let f = Fixture::git();
     let other = f.temp.path().join("other");

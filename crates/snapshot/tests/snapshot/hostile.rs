@@ -129,7 +129,7 @@ fn a_git_that_hangs_is_killed_and_blocks_nothing() {
         .unwrap()
         .unwrap()
         .path();
-    for entry in fs::read_dir(store.join("index")).unwrap() {
+    for entry in fs::read_dir(store.join("indexes")).unwrap() {
         fs::write(entry.unwrap().path().with_extension("lock"), "").unwrap();
     }
     fs::write(store.join("objects/tmp_obj_x"), "half").unwrap();
