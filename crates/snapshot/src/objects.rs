@@ -19,6 +19,9 @@ pub(crate) const HASH: gix_hash::Kind = gix_hash::Kind::Sha1;
 /// directory today, the stores of other projects: an id names the same bytes wherever they are.
 pub(crate) struct Objects {
     own: gix_odb::Handle,
+    /// The same, without another look for new packs at every object that is not there: at worst an
+    /// object is stored twice.
+    settled: gix_odb::Handle,
     loose: gix_odb::loose::Store,
     user: Option<gix_odb::Handle>,
     elsewhere: OnceCell<Vec<gix_odb::Handle>>,
@@ -38,6 +41,8 @@ impl Objects {
         let dir = store.objects_dir();
         let own =
             gix_odb::at(&dir, HASH).map_err(SnapshotError::io("open the object store", &dir))?;
+        let mut settled = own.clone();
+        settled.refresh_never();
         let user = store.user_objects().and_then(|dir| {
             // A repository that is gone or damaged is as good as none.
             let mut handle = gix_odb::at(dir, HASH).ok()?;
@@ -46,6 +51,7 @@ impl Objects {
         });
         Ok(Self {
             own,
+            settled,
             loose: gix_odb::loose::Store::at(dir, HASH),
             user,
             elsewhere: OnceCell::new(),
@@ -122,7 +128,7 @@ impl Objects {
     }
 
     fn write(&self, kind: Kind, id: ObjectId, bytes: &[u8]) -> Result<(), SnapshotError> {
-        if self.owns(&id) {
+        if self.settled.exists(&id) {
             return Ok(());
         }
         self.loose

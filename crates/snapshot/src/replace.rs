@@ -42,7 +42,7 @@ impl Worktree {
     ///
     /// A read-only file is replaced. Directories are made as needed; one that became empty because its
     /// last file was removed is removed too, as git does, up to the worktree or the session's directory.
-    /// An empty directory gives way to a file. Anything outside of the worktree, in a `.git`, or behind a
+    /// A directory without any file gives way to a file. Anything outside of the worktree, in a `.git`, or behind a
     /// link that leads out is [`Conflict::Unwritable`].
     #[must_use]
     pub fn replace(
@@ -97,8 +97,7 @@ impl Worktree {
         let parent = path.parent().unwrap_or(&self.toplevel);
         fs::create_dir_all(parent).map_err(failed)?;
         if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-            // Only an empty one gives way.
-            fs::remove_dir(path).map_err(failed)?;
+            self.clear(path).map_err(failed)?;
         }
         let name = format!(
             "{TEMPORARY}{}-{}",
@@ -110,6 +109,27 @@ impl Worktree {
             .and_then(|()| fs::rename(&temporary.path, path))
             .and_then(|()| File::open(parent)?.sync_all())
             .map_err(failed)
+    }
+
+    /// Removes a directory that has nothing but directories in it.
+    fn clear(&self, directory: &Path) -> io::Result<()> {
+        if self.session_directory.starts_with(directory) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        let mut found = vec![directory.to_owned()];
+        let mut next = 0;
+        while let Some(directory) = found.get(next) {
+            let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+            for entry in entries {
+                if !entry.file_type()?.is_dir() {
+                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
+                }
+                found.push(entry.path());
+            }
+            next += 1;
+        }
+        // What is inside comes after what it is in.
+        found.iter().rev().try_for_each(fs::remove_dir)
     }
 
     /// Removes the directories that a removal left empty.

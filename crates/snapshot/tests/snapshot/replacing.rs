@@ -93,7 +93,8 @@ fn directories_come_and_go_with_their_files() {
     );
     assert!(!f.at("x").exists());
     // Not a file: neither a conflict to write over while it is empty, nor anything to lose when not.
-    fs::create_dir(f.at("taken")).unwrap();
+    fs::create_dir_all(f.at("taken/by/nothing")).unwrap();
+    fs::create_dir_all(f.at("taken/in/vain")).unwrap();
     let put = |path| w.replace(&f.at(path), None, state.as_ref(), false);
     assert_eq!(put("taken"), Replaced::Written);
     assert_eq!(put("src"), UNWRITABLE);
