@@ -150,12 +150,11 @@ impl Actor {
             // The worktree is captured while the agent is made ready.
             let capture = self.capture_before();
             let prepare = async {
-                let prepare = async {
-                    self.fill_template(run).await?;
-                    self.prepare(&run.turn.options, run.position).await
-                };
+                let prepare = self.prepare(&run.turn.options, run.position);
                 let (files, rung) = tokio::join!(capture, prepare);
                 run.files = files;
+                // What a template's commands write is the turn's.
+                self.fill_template(run).await?;
                 rung
             };
             tokio::select! {

@@ -1,6 +1,7 @@
 //! Turns that are no plain prompts: shell commands, slash commands, init, compactions.
 
 mod commands;
+mod reverted;
 mod shell;
 mod summaries;
 
