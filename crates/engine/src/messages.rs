@@ -3,7 +3,7 @@
 use sessiond_model::{
     Change, MessageDoc, MessageId, Part, PartId, Require, SessionId, SessionPatch,
 };
-use sessiond_store::{EntityKind, MessagePage, MessageQuery, StoreError};
+use sessiond_store::{EntityKind, MessagePage, MessageQuery, StoreError, TurnQuery};
 
 use crate::engine::{Engine, Result};
 use crate::{EngineError, Hub};
@@ -40,21 +40,26 @@ impl Engine {
         Ok(doc)
     }
 
-    /// Removes a message (idempotent); busy sessions refuse.
+    /// Removes a message (idempotent); busy sessions refuse. The record of its turn goes with
+    /// it, since that would refer to nothing; files stay as they are.
     ///
     /// # Errors
     /// `NotFound` for the session, `Busy`.
     pub async fn delete_message(&self, id: &SessionId, message: &MessageId) -> Result<()> {
         let live = self.0.live(id).await?;
+        let _undo = live.undo.lock().await;
+        let turns = self.0.store.turns(id, &TurnQuery::default()).await?;
+        let of_it = turns.into_iter().filter(|t| {
+            t.user_message_id == *message || t.assistant_message_id.as_ref() == Some(message)
+        });
         let commit = {
             let head = live.head();
             if head.open_turns > 0 {
                 return Err(EngineError::Busy(id.clone()));
             }
-            let changes = vec![
-                Change::RemoveMessage(message.clone()),
-                Change::UpdateSession(SessionPatch::touch()),
-            ];
+            let mut changes = vec![Change::RemoveMessage(message.clone())];
+            changes.extend(of_it.map(|turn| Change::RemoveTurn(turn.id)));
+            changes.push(Change::UpdateSession(SessionPatch::touch()));
             self.0.submit(id, vec![Require::NotDeleted], changes)
         };
         commit.await?;

@@ -131,6 +131,7 @@ async fn every_operation_on_an_unknown_session_is_not_found() {
             match operation["operationId"].as_str().unwrap() {
                 "prompt" => json!({"parts": [{"type": "text", "text": "x"}]}),
                 "update_session" => json!({"title": "x"}),
+                "revert" => json!({"message_id": "msg_x"}),
                 "run_command" | "run_shell" => json!({"command": "x"}),
                 _ => json!({}),
             }

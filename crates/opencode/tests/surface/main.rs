@@ -6,6 +6,7 @@ mod fixtures;
 mod instance;
 mod messages;
 mod prompts;
+mod reverts;
 mod sessions;
 mod streams;
 mod support;

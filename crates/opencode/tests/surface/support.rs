@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use sessiond_agent::{AgentOverride, Catalogue};
-use sessiond_engine::{Engine, EngineConfig, Hub};
+use sessiond_engine::{Engine, EngineConfig, Hub, SnapshotConfig};
 use sessiond_model::{HybridIds, SystemClock};
 use sessiond_opencode::{OpenCodeState, ServerPaths, router};
 use sessiond_store::{MemoryStore, Store};
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) dir: TempDir,
+    /// The server's and the agent's own files.
+    _state: TempDir,
     router: Router,
 }
 
@@ -40,6 +42,15 @@ impl Answer {
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.bytes)))
     }
 
+    pub(crate) fn refused(&self, status: u16) {
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.bytes)
+        );
+    }
+
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.bytes));
         assert_eq!(self.headers["content-type"], "application/json");
@@ -52,15 +63,20 @@ impl World {
         let hub = Arc::new(Hub::new());
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(hub.clone(), 1));
         let dir = tempfile::tempdir().unwrap();
+        let state = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock);
         let ids = Arc::new(HybridIds::new(clock.clone()));
         let config = EngineConfig {
             version: "9.9.9".into(),
             default_directory: dir.path().canonicalize().unwrap(),
             default_agent: Some("demo".into()),
+            snapshots: SnapshotConfig {
+                directory: Some(state.path().join("snapshots")),
+                ..SnapshotConfig::default()
+            },
             ..EngineConfig::default()
         };
-        let engine = Engine::start(store, hub, catalogue(&dir), clock, ids, config)
+        let engine = Engine::start(store, hub, catalogue(&state), clock, ids, config)
             .await
             .unwrap();
         let router = router(OpenCodeState {
@@ -73,6 +89,7 @@ impl World {
         });
         Self {
             dir,
+            _state: state,
             router: Router::new().nest("/opencode", router),
         }
     }

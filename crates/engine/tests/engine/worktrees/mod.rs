@@ -1,6 +1,7 @@
 //! What turns do to files, and how it is undone.
 
 mod diffs;
+mod random;
 mod reverts;
 
 use std::path::{Path, PathBuf};
