@@ -203,7 +203,6 @@ impl Program {
     }
 
     async fn other(&mut self) {
-        let engine = &self.site.w.engine;
         match self.dice.roll(4) {
             0 => {
                 let before = if self.dice.roll(2) == 0 {
@@ -236,11 +235,13 @@ impl Program {
             }
             2 => {
                 self.note("summarize");
+                let engine = &self.site.w.engine;
                 let turn = engine.summarize(&self.session, TurnInput::default()).await;
                 let turn = turn.unwrap().turn.unwrap();
                 self.site.w.end(&turn).await;
             }
             _ => {
+                let engine = &self.site.w.engine;
                 if engine
                     .session(&self.session)
                     .await
