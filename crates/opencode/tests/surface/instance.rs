@@ -62,7 +62,6 @@ async fn what_is_not_offered_says_so() {
     for (method, path) in [
         ("POST", format!("/session/{id}/share")),
         ("DELETE", format!("/session/{id}/share")),
-        ("POST", format!("/session/{id}/revert")),
         ("GET", "/file?path=.".into()),
         ("GET", "/find/file?query=x".into()),
         ("POST", "/tui/show-toast".into()),
