@@ -61,6 +61,29 @@ fn in_a_repository_without_a_commit() {
 }
 
 #[test]
+fn in_repositories_with_unusual_indexes() {
+    let all = ["a.txt", "new/deep/file.txt", "src/b.txt"];
+    for setup in [
+        &["update-index", "--split-index"][..],
+        &["update-index", "--assume-unchanged", "a.txt"],
+        &["update-index", "--skip-worktree", "src/b.txt"],
+        &["update-index", "--index-version", "4"],
+        &["update-index", "--untracked-cache"],
+        &["rm", "-q", "--cached", "a.txt"],
+    ] {
+        let f = Fixture::git();
+        git(&f.dir, setup);
+        assert_eq!(round_trip(&f, edit), all, "{setup:?}");
+    }
+    let f = Fixture::plain();
+    git(&f.dir, &["init", "-q", "--object-format=sha256"]);
+    f.write("a.txt", "one\n");
+    f.write("src/b.txt", "b\n");
+    commit(&f.dir);
+    assert_eq!(round_trip(&f, edit), all);
+}
+
+#[test]
 fn a_subdirectory_stands_for_its_repository() {
     let f = Fixture::git();
     let w = f.snapshots.worktree(&f.at("src")).unwrap();
