@@ -51,6 +51,19 @@ impl Cursor for SessionCursor {
     }
 }
 
+/// Position in the list of shares: the last session.
+pub(crate) struct ShareCursor(pub(crate) SessionId);
+
+impl Cursor for ShareCursor {
+    fn write(&self) -> String {
+        format!("h:{}", self.0)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self(SessionId::parse(text.strip_prefix("h:")?).ok()?))
+    }
+}
+
 impl Cursor for MessageCursor {
     fn write(&self) -> String {
         format!("m:{}", self.0)

@@ -52,7 +52,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Shapes that clients send: fields may be left out, unknown ones are refused. All others are
 /// answers, which have all their fields, `null` or not; but for `Problem`.
-const SENT: [&str; 14] = [
+const SENT: [&str; 15] = [
     "AbortBody",
     "CommandBody",
     "CreateSession",
@@ -65,6 +65,7 @@ const SENT: [&str; 14] = [
     "PromptPart",
     "QuestionReplyBody",
     "RevertBody",
+    "ShareBody",
     "ShellBody",
     "TurnBody",
 ];
@@ -100,6 +101,7 @@ fn tidy(operation: &mut Operation) {
         "abort",
         "init_session",
         "summarize",
+        "share_session",
     ]
     .map(|id| Some(id.to_owned()))
     .contains(&operation.operation_id);
@@ -134,6 +136,7 @@ pub(crate) fn json() -> &'static [u8] {
         (name = "turns", description = "Prompts, commands and what they cause"),
         (name = "asks", description = "What agents ask of people"),
         (name = "events", description = "What changed, in order"),
+        (name = "shares", description = "Links by which others can read a session"),
         (name = "agents", description = "The coding agents"),
         (name = "projects", description = "Bodies of work"),
         (name = "meta", description = "This API itself"),
@@ -214,6 +217,11 @@ refusals! {
     /// There is no such thing.
     Missing {
         NotFound: "There is no such thing, or it is in the trash", "Session not found: ses_mine";
+    }
+    /// It is switched off; the text covers what `Always` has under the same status.
+    Off {
+        Disabled: "Sharing is switched off, or the `Host` or `Origin` of the request is not allowed",
+            "sharing is switched off here (`share.enabled` in sessiond.toml)";
     }
     /// The present state forbids it.
     Clash {

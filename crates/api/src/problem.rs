@@ -22,6 +22,8 @@ pub enum ProblemKind {
     Unauthorized,
     /// The request's `Host` or `Origin` is not allowed.
     Forbidden,
+    /// Switched off by the server's configuration.
+    Disabled,
     /// There is no such thing (any more).
     NotFound,
     /// There is no such address.
@@ -72,6 +74,11 @@ impl ProblemKind {
             K::Forbidden => (
                 "urn:sessiond:problem:forbidden",
                 "Not allowed from there",
+                StatusCode::FORBIDDEN,
+            ),
+            K::Disabled => (
+                "urn:sessiond:problem:disabled",
+                "Switched off here",
                 StatusCode::FORBIDDEN,
             ),
             K::NotFound => (
@@ -275,6 +282,7 @@ impl From<EngineError> for Problem {
             EngineError::Changed { .. } => {
                 Self::new(ProblemKind::PreconditionFailed, detail).at_field("If-Match")
             }
+            EngineError::Disabled { .. } => Self::new(ProblemKind::Disabled, detail),
             EngineError::Unavailable { retry_after, .. } => {
                 let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
                 let retry_after = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
@@ -342,6 +350,14 @@ mod tests {
             ),
             (EngineError::Changed { expected: 3 }, 412, Some("If-Match")),
             (EngineError::Internal("secret".into()), 500, None),
+            (
+                EngineError::Disabled {
+                    what: "sharing",
+                    key: "share.enabled",
+                },
+                403,
+                None,
+            ),
         ];
         for (error, status, field) in table {
             let problem = Problem::from(error);

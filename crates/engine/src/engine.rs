@@ -14,10 +14,12 @@ use sessiond_model::{
 use sessiond_store::{
     CommitFuture, EntityKind, EventPage, EventQuery, Store, StoreError, TurnQuery,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::Command;
+use crate::follow::FOLLOWERS;
 use crate::live::{Live, Registry};
 use crate::workspace::{self, Workspaces};
 use crate::worktree::{Captures, Claims};
@@ -64,6 +66,10 @@ pub(crate) struct Inner {
     pub(crate) captures: Captures,
     /// Which session writes which file now.
     pub(crate) claims: Mutex<Claims>,
+    /// Texts that no share shows.
+    pub(crate) secrets: Mutex<Vec<String>>,
+    /// Seats for those who follow shares.
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 impl Inner {
@@ -162,6 +168,8 @@ impl Engine {
             forks: tokio::sync::Mutex::new(()),
             captures,
             claims: Mutex::new(Claims::default()),
+            secrets: Mutex::default(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }));
         crate::recovery::recover(&engine.0).await?;
         engine.0.keep_purging();

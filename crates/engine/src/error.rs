@@ -53,6 +53,14 @@ pub enum EngineError {
         /// The revision that was asked for.
         expected: u64,
     },
+    /// Switched off by the configuration.
+    #[error("{what} is switched off here (`{key}` in sessiond.toml)")]
+    Disabled {
+        /// What.
+        what: &'static str,
+        /// The setting.
+        key: &'static str,
+    },
     /// Not now; try again.
     #[error("{reason}")]
     Unavailable {

@@ -13,6 +13,7 @@ mod commands;
 mod context;
 mod engine;
 mod error;
+mod follow;
 mod fork;
 mod hub;
 mod live;
@@ -23,6 +24,7 @@ mod recovery;
 mod replies;
 mod revert;
 mod sessions;
+mod share;
 mod subscription;
 mod template;
 mod trash;
@@ -34,9 +36,12 @@ mod worktree;
 
 pub use engine::Engine;
 pub use error::EngineError;
+pub use follow::{Followed, ShareFollower};
 pub use hub::{Delta, Hub, Item, Signal, View};
 pub use notice::{Notice, NoticeBody, ToastVariant};
 pub use replies::{Rendered, Replies};
+pub use sessiond_share::{Finding, Findings, Part, Sample, Transcript};
+pub use share::{ShareConfig, ShareOptions, SharePreview, SharedSession, Shows};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{
     AbortOptions, Accepted, AgentStatus, CommandInput, CommandSource, CommandTemplate, Created,

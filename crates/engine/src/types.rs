@@ -42,6 +42,8 @@ pub struct EngineConfig {
     pub trash_term: Duration,
     /// How worktrees are captured.
     pub snapshots: SnapshotConfig,
+    /// Sharing.
+    pub share: crate::ShareConfig,
 }
 
 impl Default for EngineConfig {
@@ -60,6 +62,7 @@ impl Default for EngineConfig {
             catch_up: Duration::from_secs(600),
             trash_term: Duration::from_secs(30 * 24 * 3600),
             snapshots: SnapshotConfig::default(),
+            share: crate::ShareConfig::default(),
         }
     }
 }

@@ -38,6 +38,11 @@ impl Horizon {
         }
     }
 
+    /// Position of the first message of which nothing can be seen.
+    pub(crate) fn end(&self) -> u64 {
+        self.position + u64::from(self.part_id.is_some())
+    }
+
     /// Takes away what can't be seen of a message; answers how much is left.
     pub(crate) fn cut(&self, doc: &mut MessageDoc) -> Sight {
         let sight = self.sight(doc.position);

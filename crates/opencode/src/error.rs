@@ -139,6 +139,10 @@ fn engine_error(error: &EngineError) -> Response {
             StatusCode::CONFLICT,
             json!({"_tag": "ConflictError", "message": error.to_string()}),
         ),
+        EngineError::Disabled { .. } => (
+            StatusCode::FORBIDDEN,
+            named("ForbiddenError", error.to_string()),
+        ),
         EngineError::Unavailable {
             reason,
             retry_after,

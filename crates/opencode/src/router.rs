@@ -7,7 +7,7 @@ use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::extract;
 use crate::routes::{
-    ask, catalog, command, event, instance, message, offered, prompt, revert, session,
+    ask, catalog, command, event, instance, message, offered, prompt, revert, session, share,
 };
 use crate::state::{App, OpenCodeState};
 
@@ -50,6 +50,10 @@ fn sessions() -> Router<App> {
         .route("/session/{sessionID}/unrevert", post(revert::unrevert))
         .route("/session/{sessionID}/abort", post(session::abort))
         .route("/session/{sessionID}/fork", post(session::fork))
+        .route(
+            "/session/{sessionID}/share",
+            post(share::share).delete(share::unshare),
+        )
         .route(
             "/session/{sessionID}/message",
             get(message::list).post(prompt::prompt),
@@ -170,10 +174,6 @@ fn not_offered() -> Router<App> {
         "/tui/{*rest}",
     ];
     let router = Router::new()
-        .route(
-            "/session/{sessionID}/share",
-            post(offered::not_offered).delete(offered::not_offered),
-        )
         .route(
             "/auth/{providerID}",
             put(offered::not_offered).delete(offered::not_offered),

@@ -12,13 +12,15 @@ mod front;
 mod net;
 mod rooms;
 mod server;
+mod share;
 mod signals;
 mod telemetry;
 mod token;
 
 pub use config::{
     CommandSettings, Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig,
-    LogFormat, LogSettings, Period, Settings, Size, SnapshotLimits, SnapshotSettings, Sources,
+    LogFormat, LogSettings, Period, Settings, ShareConfig, ShareSettings, Size, SnapshotLimits,
+    SnapshotSettings, Sources,
 };
 pub use doctor::{Check, check_data};
 pub use error::StartError;

@@ -10,7 +10,7 @@ use axum::routing::get;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sessiond_api::ApiState;
-use sessiond_engine::{Engine, EngineConfig, Hub, SnapshotConfig};
+use sessiond_engine::{Engine, EngineConfig, Hub, ShareConfig, SnapshotConfig};
 use sessiond_model::{Clock, Event, HybridIds, SystemClock};
 use sessiond_opencode::{OpenCodeState, ServerPaths};
 use sessiond_store::{Feed, Store, StoreError};
@@ -68,7 +68,7 @@ impl Rooms {
             config.catalogue(),
             clock,
             ids,
-            engine_config(config),
+            engine_config(config, url),
         )
         .await?;
         Ok(Self { engine, store })
@@ -87,7 +87,9 @@ impl Rooms {
         Routers {
             opencode,
             core: api,
-            root: Router::new().route("/global/health", get(health)),
+            root: Router::new()
+                .route("/global/health", get(health))
+                .merge(crate::share::router(self.engine.clone())),
         }
     }
 }
@@ -130,8 +132,20 @@ fn paths(config: &Config) -> ServerPaths {
     }
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
+fn engine_config(config: &Config, url: &str) -> EngineConfig {
+    let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().display().to_string());
+    let public = config.public_url.as_ref().map(ToString::to_string);
     EngineConfig {
+        share: ShareConfig {
+            enabled: config.share.enabled,
+            base_url: config
+                .share
+                .base_url
+                .clone()
+                .or(public)
+                .unwrap_or_else(|| url.to_owned()),
+            homes: home.into_iter().collect(),
+        },
         version: VERSION.to_owned(),
         default_directory: config.directory.clone(),
         default_agent: config.default_agent.clone(),

@@ -83,6 +83,9 @@ impl Server {
         let url = local_url(addr);
         let rooms = Rooms::open(&config, &url, &metrics).await?;
         let (token, first_start) = token(&config)?;
+        if let Some(token) = &token {
+            rooms.engine.keep_secret(token.reveal());
+        }
         let stop = Stop::default();
         let vitals = RoomVitals {
             engine: rooms.engine.clone(),

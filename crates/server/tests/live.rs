@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+#[path = "live/shares.rs"]
+mod shares;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn within<F: Future>(future: F) -> F::Output {

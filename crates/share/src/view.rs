@@ -20,7 +20,7 @@ const LINE: usize = 500;
 const PARTS: usize = 400;
 /// Most files of one turn.
 const FILES: usize = 100;
-/// All texts of one page, in bytes; what comes first is shown.
+/// All texts of one page, in bytes; the newest are shown.
 const PAGE: usize = 1_500_000;
 /// Longest end of a text that is held back because it may be the beginning of a secret.
 const HELD: usize = 4096;
@@ -67,7 +67,7 @@ pub struct Message {
     pub changes: Vec<Change>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Parts and files left out because there are too many or the page is full.
+    /// Parts (the first ones) and files left out because there are too many or the page is full.
     pub omitted: usize,
 }
 
@@ -162,8 +162,10 @@ impl Transcript {
             left: PAGE,
         };
         let title = reader.line(&source.session.title);
-        let messages = source.messages.iter();
-        let messages: Vec<_> = messages.filter_map(|doc| reader.message(doc)).collect();
+        // The newest first: what does not fit is the oldest.
+        let messages = source.messages.iter().rev();
+        let mut messages: Vec<_> = messages.filter_map(|doc| reader.message(doc)).collect();
+        messages.reverse();
         Self {
             title,
             created_at: source.session.created_at,
@@ -196,13 +198,14 @@ impl Reader<'_> {
         };
         let mut omitted = 0;
         let mut parts = Vec::new();
-        for part in doc.typed_parts() {
+        for part in doc.typed_parts().iter().rev() {
             if parts.len() >= PARTS || self.left == 0 {
                 omitted += 1;
             } else {
                 parts.extend(self.part(&part.body));
             }
         }
+        parts.reverse();
         let (mut changes, mut model, mut error) = (Vec::new(), None, None);
         match &info {
             MessageInfo::User(user) => {

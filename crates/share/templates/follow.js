@@ -41,6 +41,9 @@
 
   const stream = new EventSource(here + "/events");
   stream.addEventListener("changed", refresh);
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) refresh();
+  });
   stream.addEventListener("gone", () => {
     stream.close();
     location.reload();

@@ -124,6 +124,8 @@ pub enum EntityKind {
     Permission,
     /// A question.
     Question,
+    /// A share.
+    Share,
     /// A project.
     Project,
     /// An idempotency key.
@@ -139,6 +141,7 @@ impl std::fmt::Display for EntityKind {
             Self::Turn => "Turn",
             Self::Permission => "Permission request",
             Self::Question => "Question request",
+            Self::Share => "Share",
             Self::Project => "Project",
             Self::IdempotencyKey => "Idempotency key",
         })

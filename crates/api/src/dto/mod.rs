@@ -12,6 +12,7 @@ mod project;
 mod prompt;
 mod revert;
 mod session;
+mod share;
 mod trash;
 mod turn;
 
@@ -30,5 +31,6 @@ pub(crate) use revert::{ChangeList, RevertBody, RevertReply};
 pub(crate) use session::{
     CreateSession, DeleteReply, PatchSession, SessionDto, SessionList, SessionPageDto,
 };
+pub(crate) use share::{ShareBody, ShareDto, SharePageDto, SharePreviewDto};
 pub(crate) use trash::{EmptiedReply, PurgeReply, TrashPage, Trashed};
 pub(crate) use turn::{AbortBody, AbortReply, TurnDto, TurnList, UsageList};

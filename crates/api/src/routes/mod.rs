@@ -10,6 +10,7 @@ mod messages;
 mod projects;
 mod revert;
 mod sessions;
+mod shares;
 mod trash;
 mod turns;
 
@@ -35,6 +36,7 @@ pub(crate) fn all() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(sessions::routes())
         .merge(forks::routes())
+        .merge(shares::routes())
         .merge(trash::routes())
         .merge(revert::routes())
         .merge(messages::routes())

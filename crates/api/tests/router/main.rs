@@ -8,5 +8,6 @@ mod events;
 mod families;
 mod refusals;
 mod sessions;
+mod shares;
 mod support;
 mod turns;

@@ -4,6 +4,7 @@
 mod aborts;
 mod forks;
 mod kinds;
+mod shares;
 mod streams;
 mod support;
 mod turns;

@@ -60,14 +60,13 @@ impl World {
 
     /// A second engine on the same store, as after a restart.
     pub(crate) async fn restart(&mut self) {
-        self.engine = start(
-            &self.store,
-            &self.hub,
-            &self.dir,
-            self.demo_home.as_deref(),
-            |_| {},
-        )
-        .await;
+        self.restart_with(|_| {}).await;
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut EngineConfig)) {
+        let home = self.demo_home.as_deref();
+        self.engine = start(&self.store, &self.hub, &self.dir, home, change).await;
     }
 
     /// The demo agent forgets everything.

@@ -31,7 +31,7 @@ pub(crate) async fn agents(State(app): State<App>) -> Reply {
 pub(crate) async fn config(State(app): State<App>) -> Reply {
     let mut config = json!({
         "$schema": "https://opencode.ai/config.json",
-        "share": "disabled",
+        "share": if app.engine.config().share.enabled { "manual" } else { "disabled" },
         "autoupdate": false,
         "agent": {}, "mode": {}, "command": {}, "plugin": [], "mcp": {}, "provider": {},
     });

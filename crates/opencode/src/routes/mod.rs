@@ -10,3 +10,4 @@ pub(crate) mod offered;
 pub(crate) mod prompt;
 pub(crate) mod revert;
 pub(crate) mod session;
+pub(crate) mod share;

@@ -58,18 +58,15 @@ async fn clients_find_what_they_need_to_start() {
 #[tokio::test]
 async fn what_is_not_offered_says_so() {
     let w = World::new().await;
-    let id = w.session().await;
     for (method, path) in [
-        ("POST", format!("/session/{id}/share")),
-        ("DELETE", format!("/session/{id}/share")),
-        ("GET", "/file?path=.".into()),
-        ("GET", "/find/file?query=x".into()),
-        ("POST", "/tui/show-toast".into()),
-        ("GET", "/api/session".into()),
-        ("PATCH", "/config".into()),
-        ("GET", "/pty".into()),
+        ("GET", "/file?path=."),
+        ("GET", "/find/file?query=x"),
+        ("POST", "/tui/show-toast"),
+        ("GET", "/api/session"),
+        ("PATCH", "/config"),
+        ("GET", "/pty"),
     ] {
-        let answer = w.send(request(method, &path, None)).await;
+        let answer = w.send(request(method, path, None)).await;
         assert_eq!(answer.status, 501, "{method} {path}");
         let body = answer.json();
         assert_eq!(body["name"], "NotImplementedError");

@@ -8,5 +8,6 @@ mod messages;
 mod prompts;
 mod reverts;
 mod sessions;
+mod shares;
 mod streams;
 mod support;

@@ -40,6 +40,8 @@ const KEYS: &[(&str, Kind)] = &[
     ("snapshots.file_size", Kind::Text),
     ("snapshots.project_size", Kind::Text),
     ("snapshots.deadline", Kind::Text),
+    ("share.enabled", Kind::Flag),
+    ("share.base_url", Kind::Text),
     ("log.level", Kind::Text),
     ("log.format", Kind::Text),
 ];
@@ -132,7 +134,7 @@ fn nearest(path: &str) -> Option<String> {
         None => KEYS
             .iter()
             .map(|(k, _)| (*k).to_owned())
-            .chain(["limits", "snapshots", "log"].map(str::to_owned))
+            .chain(["limits", "share", "snapshots", "log"].map(str::to_owned))
             .chain(NAMED.map(|(table, _)| table.to_owned()))
             .collect(),
     };

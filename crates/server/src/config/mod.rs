@@ -17,7 +17,9 @@ use sessiond_agent::{AgentOverride, Catalogue};
 use sessiond_engine::CommandTemplate;
 
 pub use error::ConfigError;
-pub use settings::{CommandSettings, LimitSettings, LogFormat, LogSettings, Settings};
+pub use settings::{
+    CommandSettings, LimitSettings, LogFormat, LogSettings, Settings, ShareSettings,
+};
 pub use snapshots::{SnapshotLimits, SnapshotSettings};
 pub use values::{Period, Size};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// Captures of worktrees.
     pub snapshots: SnapshotLimits,
+    /// Sharing.
+    pub share: ShareConfig,
     /// Logging.
     pub log: LogConfig,
     /// `[agents.NAME]`.
@@ -105,6 +109,24 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(60),
             connections: 4096,
             requests: 1024,
+        }
+    }
+}
+
+/// Sharing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareConfig {
+    /// Whether sessions may be shared, and links work.
+    pub enabled: bool,
+    /// What comes before `/s/TOKEN` in a link; otherwise `public_url`, or where we listen.
+    pub base_url: Option<String>,
+}
+
+impl Default for ShareConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            base_url: None,
         }
     }
 }
@@ -162,6 +184,7 @@ impl Config {
             trash_days: 30,
             limits: Limits::default(),
             snapshots: SnapshotLimits::default(),
+            share: ShareConfig::default(),
             log: LogConfig::default(),
             agents: BTreeMap::new(),
             commands: BTreeMap::new(),

@@ -8,7 +8,7 @@ use sessiond_agent::AgentOverride;
 use sessiond_engine::CommandTemplate;
 use sessiond_model::ModelRef;
 
-use super::{Config, ConfigError, Limits, LogConfig, Period, Size, SnapshotSettings};
+use super::{Config, ConfigError, Limits, LogConfig, Period, ShareConfig, Size, SnapshotSettings};
 use crate::Token;
 
 /// What one source (flags, environment, file) says; `None` leaves it to the next one.
@@ -39,6 +39,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[snapshots]`.
     pub snapshots: SnapshotSettings,
+    /// `[share]`.
+    pub share: ShareSettings,
     /// `[log]`.
     pub log: LogSettings,
     /// `[agents.NAME]`.
@@ -77,6 +79,16 @@ pub struct LimitSettings {
     pub write_timeout: Option<Period>,
     pub connections: Option<usize>,
     pub requests: Option<usize>,
+}
+
+/// `[share]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShareSettings {
+    /// Whether sessions may be shared, and links work.
+    pub enabled: Option<bool>,
+    /// What comes before `/s/TOKEN` in a link.
+    pub base_url: Option<String>,
 }
 
 /// `[log]`.
@@ -120,6 +132,10 @@ impl Settings {
             trash_days: self.trash_days.or(lower.trash_days),
             limits: self.limits.or(lower.limits),
             snapshots: self.snapshots.or(lower.snapshots),
+            share: ShareSettings {
+                enabled: self.share.enabled.or(lower.share.enabled),
+                base_url: self.share.base_url.or(lower.share.base_url),
+            },
             log: LogSettings {
                 level: self.log.level.or(lower.log.level),
                 format: self.log.format.or(lower.log.format),
@@ -152,12 +168,21 @@ impl Settings {
             public_url: self
                 .public_url
                 .as_deref()
-                .map(parse_public_url)
+                .map(|text| parse_url("public_url", text))
                 .transpose()?,
             default_agent: self.default_agent,
             trash_days: self.trash_days.unwrap_or(default.trash_days),
             limits: self.limits.into_limits()?,
             snapshots: self.snapshots.into_limits()?,
+            share: ShareConfig {
+                enabled: self.share.enabled.unwrap_or(default.share.enabled),
+                base_url: self
+                    .share
+                    .base_url
+                    .as_deref()
+                    .map(parse_base_url)
+                    .transpose()?,
+            },
             log: LogConfig {
                 level: self.log.level.unwrap_or(default.log.level),
                 format: self.log.format.unwrap_or(default.log.format),
@@ -282,13 +307,17 @@ fn parse_listen(text: &str) -> Result<SocketAddr, ConfigError> {
         })
 }
 
-fn parse_public_url(text: &str) -> Result<Uri, ConfigError> {
+fn parse_url(key: &'static str, text: &str) -> Result<Uri, ConfigError> {
     let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
     uri.filter(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some())
         .ok_or_else(|| ConfigError::Value {
-            key: "public_url",
+            key,
             reason: format!("`{text}` is not an address such as https://sessions.example.org"),
         })
+}
+
+fn parse_base_url(text: &str) -> Result<String, ConfigError> {
+    parse_url("share.base_url", text).map(|_| text.trim_end_matches('/').to_owned())
 }
 
 fn parse_origin(text: &str) -> Result<String, ConfigError> {

@@ -81,6 +81,9 @@ fn every_setting_can_be_written_in_the_file_and_in_the_environment() {
         write_timeout = 6
         connections = 7
         requests = 8
+        [share]
+        enabled = false
+        base_url = "https://share.example/x/"
         [log]
         level = "debug"
         format = "json"
@@ -110,8 +113,15 @@ fn every_setting_can_be_written_in_the_file_and_in_the_environment() {
     assert_eq!(config.allowed_origins, ["https://a.example"]);
     assert_eq!(config.data_dir, path.parent().unwrap().join("data"));
     assert_eq!(config.log.format, LogFormat::Json);
+    let base_url = Some("https://share.example/x".to_owned());
+    let share = ShareConfig {
+        enabled: false,
+        base_url,
+    };
+    assert_eq!(config.share, share);
 
     let env = [
+        ("SESSIOND_SHARE_ENABLED", "off"),
         ("SESSIOND_AUTH", "no"),
         ("SESSIOND_ALLOWED_HOSTS", "a, b,"),
         ("SESSIOND_LOG_FORMAT", "json"),
@@ -127,7 +137,7 @@ fn every_setting_can_be_written_in_the_file_and_in_the_environment() {
         &env,
     )
     .unwrap();
-    assert!(!config.auth);
+    assert!(!config.auth && !config.share.enabled);
     assert_eq!(config.allowed_hosts, ["a", "b"]);
     assert_eq!(config.limits.agent_idle, Duration::from_secs(90));
     assert_eq!(config.token.unwrap().reveal(), "abcdefghijklmnopqrst");

@@ -112,16 +112,16 @@ impl Front {
         B::Error: Into<BoxError>,
     {
         let surface = Surface::of(request.uri().path());
-        // The path only: a query may hold the token.
+        // The path only, and not that of a share: a token may be in the rest.
         let noted = tracing::enabled!(Level::DEBUG).then(|| {
             (
                 request.method().clone(),
-                request.uri().path().to_owned(),
+                surface.loggable(request.uri().path()).to_owned(),
                 Instant::now(),
             )
         });
         let origin = request.headers().get(ORIGIN).cloned();
-        let checked = self.check(&request);
+        let checked = self.check(&request, surface);
         let known_origin = match checked {
             Err(Refusal::Host | Refusal::Origin) => None,
             _ => origin,
@@ -152,8 +152,11 @@ impl Front {
     }
 
     /// Host, origin and token.
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>, surface: Surface) -> Result<(), Refusal> {
         let (headers, uri) = (request.headers(), request.uri());
+        // Whoever has the link may read what is shared.
+        let shared = surface == Surface::Share
+            && (request.method() == Method::GET || request.method() == Method::HEAD);
         let host = headers
             .get(HOST)
             .and_then(|h| h.to_str().ok())
@@ -167,11 +170,13 @@ impl Front {
         }
         if let Some(origin) = headers.get(ORIGIN) {
             let origin = origin.to_str().unwrap_or_default();
-            if !self.policy.allows_origin(origin, host) {
+            // Shared pages have an origin of their own, which browsers call `null`.
+            let own = shared && origin == "null";
+            if !own && !self.policy.allows_origin(origin, host) {
                 return Err(Refusal::Origin);
             }
         }
-        let open = request.method() == Method::OPTIONS || probes::is_open(uri.path());
+        let open = shared || request.method() == Method::OPTIONS || probes::is_open(uri.path());
         match &self.auth {
             Some(auth) if !open && !auth.admits(headers, uri.query()) => Err(Refusal::Unauthorized),
             _ => Ok(()),
@@ -193,7 +198,8 @@ impl Front {
             return Refusal::TooLarge { limit }.into_response(surface);
         }
         let request = self.prepare(request);
-        let outcome = if waits(request.method(), request.uri()) {
+        let waits = surface != Surface::Share && waits(request.method(), request.uri());
+        let outcome = if waits {
             Ok(self.call(request, surface).await)
         } else {
             let Some(_seat) = Seat::take(&self.metrics.in_flight, self.limits.requests) else {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use axum::http::Uri;
+
 use crate::Config;
 
 /// Pages of OpenCode's own apps, as its server allows them.
@@ -37,6 +39,9 @@ impl Policy {
                 .and_then(|u| u.host())
                 .map(str::to_owned),
         );
+        let shares = config.share.base_url.as_ref();
+        let shares = shares.and_then(|url| url.parse::<Uri>().ok());
+        names.extend(shares.as_ref().and_then(Uri::host).map(str::to_owned));
         let mut origins = config.allowed_origins.clone();
         origins.extend(config.public_url.as_ref().and_then(|url| {
             Some(format!("{}://{}", url.scheme_str()?, url.authority()?).to_ascii_lowercase())

@@ -16,10 +16,21 @@ pub(crate) enum Surface {
     Core = 2,
     /// Probes, and what is nowhere.
     Root = 3,
+    /// `/s/*`: shared sessions.
+    Share = 4,
 }
 
+/// Where shared sessions are; what follows is a secret.
+const SHARES: &str = "/s/";
+
 impl Surface {
-    pub(crate) const ALL: [Self; 4] = [Self::OpenCode, Self::OpenCodeV2, Self::Core, Self::Root];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::OpenCode,
+        Self::OpenCodeV2,
+        Self::Core,
+        Self::Root,
+        Self::Share,
+    ];
 
     pub(crate) fn of(path: &str) -> Self {
         let below = |prefix: &str| {
@@ -34,6 +45,8 @@ impl Surface {
             }
         } else if below("/v1") {
             Self::Core
+        } else if path.starts_with(SHARES) {
+            Self::Share
         } else if path == "/global/health" {
             Self::OpenCode
         } else {
@@ -47,6 +60,15 @@ impl Surface {
             Self::OpenCodeV2 => "opencode_v2",
             Self::Core => "v1",
             Self::Root => "root",
+            Self::Share => "share",
+        }
+    }
+
+    /// The path as it may be logged.
+    pub(crate) fn loggable(self, path: &str) -> &str {
+        match self {
+            Self::Share => SHARES,
+            _ => path,
         }
     }
 
@@ -132,7 +154,7 @@ impl Refusal {
             Surface::OpenCode if *self == Self::Unauthorized => return None,
             Surface::OpenCode => json!({"name": name, "data": {"message": message}}),
             Surface::OpenCodeV2 => json!({"_tag": name, "message": message}),
-            Surface::Core | Surface::Root => json!({
+            Surface::Core | Surface::Root | Surface::Share => json!({
                 "type": "about:blank",
                 "title": self.status().canonical_reason(),
                 "status": self.status().as_u16(),
@@ -201,6 +223,11 @@ mod tests {
             ("/v1/sessions", Surface::Core),
             ("/v10", Surface::Root),
             ("/metrics", Surface::Root),
+            ("/s/token", Surface::Share),
+            ("/s/token/events", Surface::Share),
+            ("/s", Surface::Root),
+            ("/session", Surface::Root),
+            ("//s/token", Surface::Root),
         ] {
             assert_eq!(Surface::of(path), surface, "{path}");
         }
