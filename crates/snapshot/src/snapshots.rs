@@ -221,6 +221,10 @@ impl Snapshots {
             }
             let packs = store.lock_packs(self.patience())?;
             let lock = store.lock(self.patience())?;
+            // Somebody else may have removed all of it while we waited.
+            if store.head(session)?.is_none() && !store.owes_purge() {
+                continue;
+            }
             store.owe_purge(&lock)?;
             store.drop_indexes(&lock)?;
             store.unpin(&lock, session)?;

@@ -346,7 +346,8 @@ fn put_back(
     force: bool,
 ) -> (Vec<RestoreFile>, String) {
     let mut diff = String::new();
-    for file in &mut files {
+    for index in plan::order(&files) {
+        let file = &mut files[index];
         if plan::is_hopeless(file) {
             continue;
         }
@@ -392,8 +393,8 @@ impl Captures {
                 let path = plan::path_of(&change.diff.file, change.raw_path.as_deref());
                 worktree.describe(&PathChange {
                     path,
-                    before: change.before.clone(),
-                    after: change.after.clone(),
+                    before: change.before,
+                    after: change.after,
                 })
             };
             changes.into_iter().map(describe).collect()

@@ -139,6 +139,17 @@ fn hex(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// In which order files are put back: what goes makes room first, the deepest path before its
+/// parents; then what comes.
+pub(crate) fn order(files: &[RestoreFile]) -> Vec<usize> {
+    let (mut gone, mut kept): (Vec<usize>, Vec<usize>) =
+        (0..files.len()).partition(|&i| files[i].target.is_none());
+    gone.sort_by(|&a, &b| files[b].file.cmp(&files[a].file));
+    kept.sort_by(|&a, &b| files[a].file.cmp(&files[b].file));
+    gone.extend(kept);
+    gone
+}
+
 /// Whether there is nothing to do for this file.
 pub(crate) fn is_hopeless(file: &RestoreFile) -> bool {
     file.conflict == Some(Conflict::NotCaptured) && file.target == file.expected

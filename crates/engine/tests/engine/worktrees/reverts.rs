@@ -179,6 +179,39 @@ async fn to_an_answer_means_to_its_prompt_and_to_a_part_means_to_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_and_a_directory_change_places() {
+    let site = Site::in_git(&[("a", "file\n"), ("b/c", "in b\n")]).await;
+    let run = "/run rm a && mkdir a && echo x > a/y && rm -r b && echo b > b";
+    let turn = site.ask(run).await;
+    let back = site
+        .w
+        .engine
+        .revert(&site.s.id, to(&turn.user_message_id))
+        .await;
+    assert!(back.unwrap().files.iter().all(|f| f.applied));
+    assert_eq!(site.read("a").as_deref(), Some("file\n"));
+    assert_eq!(site.read("b/c").as_deref(), Some("in b\n"));
+    site.w.engine.unrevert(&site.s.id).await.unwrap();
+    assert_eq!(site.read("a/y").as_deref(), Some("x\n"));
+    assert_eq!(site.read("b").as_deref(), Some("b\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_one_directory_are_purged_together() {
+    let site = Site::new().await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        let s = site.w.session().await;
+        site.ask_in(&s.id, &format!("/write f{n}.txt canary {n}"))
+            .await;
+        site.w.engine.delete_session(&s.id).await.unwrap();
+        ids.push(s.id);
+    }
+    let purged = site.w.engine.empty_trash().await.unwrap();
+    assert_eq!(purged, ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_session_and_unknown_messages_are_refused() {
     let site = Site::new().await;
     let turn = site.w.say(&site.s.id, "/hang").await;
