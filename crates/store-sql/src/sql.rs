@@ -1,5 +1,7 @@
 //! The text of every statement.
 
+use std::sync::LazyLock;
+
 macro_rules! session_columns {
     () => {
         "s.id, s.slug, s.project_id, s.directory, s.path, s.parent_id, s.fork, s.title, s.version, \
@@ -304,6 +306,38 @@ pub(crate) const EVENT_INSERT: [&str; 4] = [
         "($22, $23, $24, $25, $26, $27, $28)"
     ),
 ];
+
+/// Rows that one statement of a large commit takes.
+pub(crate) const MANY: usize = 32;
+
+/// `($1, $2, …)` with `columns` placeholders in each of `rows` groups.
+fn groups(rows: usize, columns: usize) -> String {
+    let group = |row: usize| {
+        let marks: Vec<_> = (1..=columns)
+            .map(|column| format!("${}", row * columns + column))
+            .collect();
+        format!("({})", marks.join(", "))
+    };
+    (0..rows).map(group).collect::<Vec<_>>().join(", ")
+}
+
+/// The keys of so many messages.
+pub(crate) static MESSAGE_KEYS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, mid, sid FROM message WHERE id IN {}",
+        groups(1, MANY)
+    )
+});
+/// The ids of those of so many parts that are stored.
+pub(crate) static PART_IDS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT id FROM part WHERE id IN {}", groups(1, MANY)));
+/// Inserts so many events.
+pub(crate) static EVENTS_INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO event (seq, sid, session_seq, kind, entity, at, payload) VALUES {}",
+        groups(MANY, 7)
+    )
+});
 
 /// Events with the row each one shows: the joins find a row only at the event that carries
 /// its content (`rules::carries_content`). The kinds are those of `EventKind::code`.

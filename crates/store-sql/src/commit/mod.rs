@@ -4,6 +4,7 @@ mod changes;
 mod session;
 mod transcript;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ impl Op for MarkDegraded<'_> {
     }
 }
 
+/// Commits of so many changes look up all that they put at once.
+const LARGE_COMMIT: usize = 64;
+
 /// Payload of events about rows that are gone.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Removed {
@@ -96,7 +100,9 @@ struct Work<'a, T> {
     row_changed: bool,
     drafts: Vec<Draft>,
     /// Messages looked up or made so far, with the keys of their rows and sessions.
-    known: Vec<(MessageId, Option<(i64, i64)>)>,
+    known: HashMap<MessageId, Option<(i64, i64)>>,
+    /// Parts that are known not to be stored yet.
+    absent: HashSet<PartId>,
 }
 
 impl<'a, T: Tx> Work<'a, T> {
@@ -133,8 +139,12 @@ impl<'a, T: Tx> Work<'a, T> {
             dirty: Dirty::Head,
             row_changed: false,
             drafts: Vec::with_capacity(commit.changes.len()),
-            known: Vec::new(),
+            known: HashMap::new(),
+            absent: HashSet::new(),
         };
+        if commit.changes.len() >= LARGE_COMMIT {
+            work.look_up().await?;
+        }
         for require in &commit.require {
             if !work.holds(require).await? {
                 return Err(StoreError::Precondition(require.clone()));
@@ -219,8 +229,16 @@ impl<'a, T: Tx> Work<'a, T> {
             rows.push((draft.entity, draft.payload));
             events.push(Arc::new(event));
         }
-        let most = sql::EVENT_INSERT.len();
-        for (events, rows) in events.chunks(most).zip(rows.chunks(most)) {
+        // What is left of the large statements goes with the small ones.
+        let all = events.chunks(sql::MANY).zip(rows.chunks(sql::MANY));
+        let all = all.flat_map(|(events, rows)| {
+            let step = match events.len() {
+                sql::MANY => sql::MANY,
+                _ => sql::EVENT_INSERT.len(),
+            };
+            events.chunks(step).zip(rows.chunks(step))
+        });
+        for (events, rows) in all {
             let mut args: Vec<Arg<'_>> = Vec::with_capacity(7 * events.len());
             for (event, (entity, payload)) in events.iter().zip(rows) {
                 args.extend([
@@ -233,9 +251,11 @@ impl<'a, T: Tx> Work<'a, T> {
                     payload.as_ref().into(),
                 ]);
             }
-            self.tx
-                .query(sql::EVENT_INSERT[events.len() - 1], &args)
-                .await?;
+            let insert = match events.len() {
+                sql::MANY => sql::EVENTS_INSERT.as_str(),
+                few => sql::EVENT_INSERT[few - 1],
+            };
+            self.tx.query(insert, &args).await?;
         }
         if self.created || !events.is_empty() {
             let clock = clock + events.len() as u64;

@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
-use sessiond_model::{EventBody, Message, MessageId, Part, PartBody, PartId, SessionId};
+use sessiond_model::{Change, EventBody, Message, MessageId, Part, PartBody, PartId, SessionId};
 use sessiond_store::{EntityKind, StoreResult, rules};
 
 use super::{Removed, Work};
 use crate::op::{Arg, Tx, first};
 use crate::row::{checksum, sha256_hex, to_json};
 use crate::sql;
+
+/// Ids as the arguments of a statement that takes [`sql::MANY`]: the last one fills up.
+fn padded<'a>(ids: &[&'a str]) -> Vec<Arg<'a>> {
+    let mut args: Vec<Arg<'a>> = ids.iter().map(|id| (*id).into()).collect();
+    args.resize(sql::MANY, args.last().copied().unwrap_or(Arg::Null));
+    args
+}
 
 /// Where a part's body lies.
 struct Stored {
@@ -20,18 +27,52 @@ struct Stored {
 impl<T: Tx> Work<'_, T> {
     /// The key of a message and of its session, whichever that is.
     pub(super) async fn message_key(&mut self, id: &MessageId) -> StoreResult<Option<(i64, i64)>> {
-        if let Some((_, key)) = self.known.iter().find(|(known, _)| known == id) {
+        if let Some(key) = self.known.get(id) {
             return Ok(*key);
         }
         let row = first(self.tx, sql::MESSAGE_KEY, &[id.as_str().into()]).await?;
         let key = row.map(|mut row| (row.int(), row.int()));
-        self.known.push((id.clone(), key));
+        self.known.insert(id.clone(), key);
         Ok(key)
     }
 
     fn note_message(&mut self, id: &MessageId, key: Option<(i64, i64)>) {
-        self.known.retain(|(known, _)| known != id);
-        self.known.push((id.clone(), key));
+        self.known.insert(id.clone(), key);
+    }
+
+    /// Looks up at once what a large commit puts.
+    pub(super) async fn look_up(&mut self) -> StoreResult<()> {
+        let commit = self.commit;
+        let messages: Vec<&str> = (commit.changes.iter())
+            .filter_map(|change| match change {
+                Change::PutMessage(message) => Some(message.id.as_str()),
+                _ => None,
+            })
+            .collect();
+        let parts: Vec<&str> = (commit.changes.iter())
+            .filter_map(|change| match change {
+                Change::PutPart(part) => Some(part.id.as_str()),
+                _ => None,
+            })
+            .collect();
+        for ids in messages.chunks(sql::MANY) {
+            self.known
+                .extend(ids.iter().map(|id| (MessageId::trusted(id), None)));
+            let rows = self.tx.query(&sql::MESSAGE_KEYS, &padded(ids)).await?;
+            for mut row in rows {
+                let id = MessageId::trusted(&row.text());
+                self.known.insert(id, Some((row.int(), row.int())));
+            }
+        }
+        self.absent
+            .extend(parts.iter().map(|id| PartId::trusted(id)));
+        for ids in parts.chunks(sql::MANY) {
+            let rows = self.tx.query(&sql::PART_IDS, &padded(ids)).await?;
+            for mut row in rows {
+                self.absent.remove(&PartId::trusted(&row.text()));
+            }
+        }
+        Ok(())
     }
 
     /// The key of a message of this session.
@@ -120,7 +161,12 @@ impl<T: Tx> Work<'_, T> {
             return Err(rules::missing(EntityKind::Message, id));
         };
         let id = part.id.as_str();
-        let pid = match first(self.tx, sql::PART_KEY, &[id.into()]).await? {
+        let stored = if self.absent.remove(&part.id) {
+            None
+        } else {
+            first(self.tx, sql::PART_KEY, &[id.into()]).await?
+        };
+        let pid = match stored {
             Some(mut row) => {
                 let (pid, old_mid, sid) = (row.int(), row.int(), row.int());
                 let (old_seq, old_blob) = (row.int(), row.opt_int());
