@@ -29,7 +29,6 @@ async function begin(c, id) {
   answer.catch(() => {})
   await until("a first word", async () =>
     (await c.session.messages({ path: { id } })).data.some((m) => /tick-1 /.test(text(m))))
-  return answer
 }
 
 describe("forks", () => {
@@ -58,8 +57,7 @@ describe("forks", () => {
     const { data: session } = await c2.session.create({ title: "Busy" })
     await ask(c, session.id, "alpha")
     const { data: whole } = await c2.session.fork({ sessionID: session.id })
-    const running = begin(c, session.id)
-    await running
+    await begin(c, session.id)
     const { data: part } = await c2.session.fork({ sessionID: session.id })
     assert.deepEqual([whole.title, part.title], ["Busy (fork #1)", "Busy (fork #2)"])
     for (const fork of [whole, part]) {
