@@ -82,6 +82,26 @@ for (const agent of Object.keys(recipes).filter((name) => !only || only.includes
       assert.ok(no.result.info.time.completed)
     })
 
+    it("has its work shown, undone and done again", async () => {
+      const session = await create()
+      const path = file("undone.txt")
+      const { result } = await permitting(session, "once", prompt(session, `please @@WRITE:${path}`))
+      const written = readFileSync(path)
+      const turn = await lastTurn(session)
+      assert.equal(turn.worktree.coverage, "full", JSON.stringify(turn.worktree))
+      const diff = await server.oc("GET", `/session/${session.id}/diff`)
+      assert.deepEqual(diff.map((d) => [d.file, d.status]), [["undone.txt", "added"]])
+      assert.match(diff[0].patch, /^\+/m)
+      const prompted = result.info.parentID
+      const reverted = await server.oc("POST", `/session/${session.id}/revert`, { messageID: prompted })
+      assert.equal(reverted.revert.messageID, prompted)
+      assert.equal(reverted.conflicts, undefined)
+      assert.equal(existsSync(path), false)
+      assert.deepEqual(await server.oc("GET", `/session/${session.id}/diff`), [])
+      await server.oc("POST", `/session/${session.id}/unrevert`, {})
+      assert.deepEqual(readFileSync(path), written)
+    })
+
     it("keeps its plan as todos", async () => {
       const session = await create()
       const reply = await prompt(session, "please @@PLAN")
