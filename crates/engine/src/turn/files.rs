@@ -356,7 +356,7 @@ impl Work {
         let reported = self.reported.iter().find(|r| r.file == name);
         let ours = self.ours(
             path,
-            Observed {
+            &Observed {
                 before,
                 before_known,
                 after,
@@ -377,7 +377,7 @@ impl Work {
     fn unnamed(&self, change: PathChange) -> Option<FileChange> {
         self.ours(
             &change.path,
-            Observed {
+            &Observed {
                 before_known: true,
                 changed_at: worktree::changed_at(&change.path),
                 of_others: self.others.contains(&change.path),
@@ -388,12 +388,12 @@ impl Work {
         )
     }
 
-    fn ours(&self, path: &Path, observed: Observed) -> Option<FileChange> {
+    fn ours(&self, path: &Path, observed: &Observed) -> Option<FileChange> {
         let Ours {
             before,
             after,
             captured,
-        } = attribute(&observed, &self.watch)?;
+        } = attribute(observed, &self.watch)?;
         let change = PathChange {
             path: path.to_owned(),
             before,

@@ -18,21 +18,12 @@ pub(crate) use watch::{Seen, Watch};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How worktrees are captured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SnapshotConfig {
     /// Where captures are kept; none are made without it.
     pub directory: Option<PathBuf>,
     /// Their limits.
     pub limits: Limits,
-}
-
-impl Default for SnapshotConfig {
-    fn default() -> Self {
-        Self {
-            directory: None,
-            limits: Limits::default(),
-        }
-    }
 }
 
 /// The captures of this server, or why there are none.
