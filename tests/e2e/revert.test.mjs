@@ -90,6 +90,33 @@ describe("revert", () => {
     assert.ok(!said.includes("/write c.txt two"), said)
   })
 
+  it("is whole or not at all, whenever sessiond is killed", async () => {
+    const names = Array.from({ length: 40 }, (_, i) => `many/${i}.txt`)
+    const { data: session } = await client().session.create({})
+    const write = (text) => ask(session.id, `/run mkdir -p many; for i in $(seq 0 39); do echo ${text} > many/$i.txt; done`)
+    await write("before")
+    const second = await write("after")
+    const seen = { whole: 0, reverted: 0 }
+    for (let round = 0; round < 12; round += 1) {
+      const c = client()
+      const { data: now } = await c.session.get({ sessionID: session.id })
+      const asked = now.revert
+        ? c.session.unrevert({ sessionID: session.id })
+        : c.session.revert({ sessionID: session.id, messageID: second })
+      const cutOff = asked.catch(() => {})
+      // Somewhere in it: before, between any two files, after.
+      await new Promise((done) => setTimeout(done, Math.random() * 120))
+      await server.restart({ signal: "SIGKILL" })
+      await cutOff
+      const { data: then } = await client().session.get({ sessionID: session.id })
+      const text = then.revert ? "before\n" : "after\n"
+      for (const name of names) assert.equal(readFileSync(file(name), "utf8"), text, `${name}, round ${round}`)
+      seen[then.revert ? "reverted" : "whole"] += 1
+    }
+    assert.ok(seen.reverted > 0, JSON.stringify(seen))
+    assert.deepEqual(readdirSync(file("many")).sort(), names.map((n) => n.slice(5)).sort(), "no temporary file stays")
+  })
+
   it("tells those who watch: the changes left, and what a person's edit kept from going back", async () => {
     const c = client()
     const { data: session } = await c.session.create({})

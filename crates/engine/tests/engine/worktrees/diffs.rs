@@ -106,6 +106,27 @@ async fn what_a_person_writes_meanwhile_is_not_the_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_session_writes_meanwhile_is_not_ours() {
+    let site = Site::new().await;
+    let other = site.w.session().await;
+    // A command of ours runs all the while, so that the time of a change tells nothing.
+    let input = sessiond_engine::PromptInput {
+        agent: Some("auto".into()),
+        ..super::prompt("/run touch begun; while [ ! -e go ]; do sleep 0.02; done; rm go begun")
+    };
+    let turn = site.w.engine.prompt(&site.s.id, input).await.unwrap();
+    super::super::support::until("the command", || async { site.read("begun").map(drop) }).await;
+    let theirs = site.ask_in(&other.id, "/write b.txt x").await;
+    site.write("go", "");
+    let turn = site.w.end(&turn.turn.unwrap()).await;
+    let changes = site.w.engine.file_changes(&turn.id).await.unwrap();
+    assert_eq!(names(&changes, &site), []);
+    let changes = site.w.engine.file_changes(&theirs.id).await.unwrap();
+    let named: Vec<_> = names(&changes, &site).into_iter().map(|n| n.0).collect();
+    assert!(named.contains(&"b.txt".to_owned()), "{named:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ignored_file_that_the_agent_names_is_captured() {
     let site = Site::in_git(&[(".gitignore", "*.env\n")]).await;
     site.write("secret.env", "old");
