@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use sessiond_model::{IdStamp, ProjectId, SessionId, Timestamp};
+use sessiond_model::{IdStamp, ProjectId, RestorePhase, SessionId, Timestamp};
 use sessiond_store::{EntityKind, SessionHead, Store};
 use tokio::sync::{OnceCell, mpsc, watch};
 
@@ -26,6 +27,8 @@ pub(crate) struct Live {
     /// Held while a revert is at work, and while a prompt clears up after one: neither sees
     /// the other half done.
     pub(crate) undo: tokio::sync::Mutex<()>,
+    /// A revert was written down and is not done: it is finished before anything else.
+    pub(crate) restoring: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -119,6 +122,7 @@ impl Registry {
             turns: watch::Sender::new(0),
             actor: Mutex::new(None),
             undo: tokio::sync::Mutex::new(()),
+            restoring: AtomicBool::new(false),
         });
         let mut sessions = self.sessions.lock();
         sweep(&mut sessions);
@@ -145,6 +149,7 @@ impl Registry {
                         turns: watch::Sender::new(0),
                         actor: Mutex::new(None),
                         undo: tokio::sync::Mutex::new(()),
+                        restoring: AtomicBool::new(false),
                     });
                     sessions.insert(id.clone(), live.clone());
                     live
@@ -170,6 +175,9 @@ impl Registry {
                     )
                     .await?
                     .len();
+                let restore = store.restore(id).await?;
+                let pending = restore.is_some_and(|r| r.phase == RestorePhase::Pending);
+                live.restoring.store(pending, Ordering::SeqCst);
                 Ok::<_, EngineError>(loaded(&head, open))
             })
             .await;

@@ -48,6 +48,7 @@ impl Engine {
     pub async fn delete_message(&self, id: &SessionId, message: &MessageId) -> Result<()> {
         let live = self.0.live(id).await?;
         let _undo = live.undo.lock().await;
+        self.0.settle_restore(&live).await?;
         let turns = self.0.store.turns(id, &TurnQuery::default()).await?;
         let of_it = turns.into_iter().filter(|t| {
             t.user_message_id == *message || t.assistant_message_id.as_ref() == Some(message)

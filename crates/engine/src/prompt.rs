@@ -76,6 +76,7 @@ impl Engine {
             return Ok(accepted);
         }
         let undo = live.undo.lock().await;
+        inner.settle_restore(&live).await?;
         let session = self.session(id).await?;
         let options = inner.options(&session, input, request.asks_agent())?;
         let cleanup = inner.cleanup(&session).await?;

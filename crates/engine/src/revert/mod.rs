@@ -12,6 +12,7 @@ mod target;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sessiond_model::{
     Change, Conflict, Coverage, FileChange, Require, Restore, RestoreFile, RestorePhase, Revert,
@@ -42,6 +43,7 @@ impl Engine {
         inner.refuse_when_stopping()?;
         let live = inner.live(id).await?;
         let _undo = live.undo.lock().await;
+        inner.settle_restore(&live).await?;
         let session = inner.idle_session(&live).await?;
         let target = inner.revert_target(&session, &options).await?;
         let turns = inner.turns_from(&session, &target).await?;
@@ -84,6 +86,7 @@ impl Engine {
         inner.refuse_when_stopping()?;
         let live = inner.live(id).await?;
         let _undo = live.undo.lock().await;
+        inner.settle_restore(&live).await?;
         let session = inner.idle_session(&live).await?;
         if session.revert.is_none() {
             return Ok(Reverted {
@@ -148,6 +151,7 @@ impl Inner {
             revert: marker,
             force,
         };
+        live.restoring.store(true, Ordering::SeqCst);
         self.submit(
             &live.id,
             vec![Require::NotDeleted],
@@ -245,6 +249,7 @@ impl Inner {
             });
         }
         let committed = self.submit(&live.id, Vec::new(), changes).await?;
+        live.restoring.store(false, Ordering::SeqCst);
         let session = committed
             .session
             .ok_or_else(|| EngineError::Internal("a revert without a session".into()))?;
@@ -305,27 +310,35 @@ impl Inner {
         );
     }
 
+    /// Finishes a revert that was written down and then cut off: by a crash, or because the store
+    /// or a file system did not answer in time. The caller holds `live.undo`.
+    pub(crate) async fn settle_restore(&self, live: &Live) -> Result<()> {
+        if !live.restoring.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let pending = self.store.restore(&live.id).await?;
+        let pending = pending.filter(|r| r.phase == RestorePhase::Pending);
+        if let (Some(pending), Some(session)) = (pending, self.store.session(&live.id).await?) {
+            let worktree = self.captures.worktree(&session.directory).await;
+            self.carry_out(live, &session, worktree, pending, Vec::new())
+                .await?;
+            tracing::info!(session = %live.id, "a revert was finished");
+        }
+        live.restoring.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// At the start: finishes what a crash left half done.
     pub(crate) async fn finish_restores(&self) -> Result<()> {
         for id in self.store.pending_restores().await? {
+            // One in the trash is finished before the next thing that is done after it came back.
             let Ok(live) = self.live(&id).await else {
                 continue;
             };
-            let (Some(pending), Some(session)) = (
-                self.store.restore(&id).await?,
-                self.store.session(&id).await?,
-            ) else {
-                continue;
-            };
-            let worktree = self.captures.worktree(&session.directory).await;
-            let done = self
-                .carry_out(&live, &session, worktree, pending, Vec::new())
-                .await;
-            match done {
-                Ok(_) => tracing::info!(session = %id, "a revert was finished"),
-                Err(e) => {
-                    tracing::error!(session = %id, error = %e, "a revert could not be finished");
-                }
+            let _undo = live.undo.lock().await;
+            if let Err(e) = self.settle_restore(&live).await {
+                // The next prompt or revert tries again, before it does anything else.
+                tracing::error!(session = %id, error = %e, "a revert could not be finished");
             }
         }
         Ok(())

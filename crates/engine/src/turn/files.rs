@@ -15,7 +15,7 @@ use crate::actor::Actor;
 use crate::worktree::{self, Observed, Ours, Seen, Watch, attribute};
 
 /// How long a turn that was stopped waits for its last capture.
-const STOPPED_PATIENCE: Duration = Duration::from_secs(3);
+const STOPPED_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest look at single files while a turn runs.
 const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// Most files of a turn that are listed.

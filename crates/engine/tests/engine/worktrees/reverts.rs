@@ -311,3 +311,40 @@ async fn a_revert_that_a_crash_cut_off_is_finished_at_the_start() {
     assert_eq!(site.read("a.txt").as_deref(), Some("agent"));
     assert_eq!(site.read("b.txt").as_deref(), Some("agent"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revert_that_was_cut_off_is_finished_before_the_next_prompt() {
+    let site = Site::new().await;
+    site.write("a.txt", "zero");
+    let turn = site.ask("/write a.txt agent").await;
+    let s = &site.s.id;
+    site.w
+        .engine
+        .revert(s, to(&turn.user_message_id))
+        .await
+        .unwrap();
+    let mut pending = site.w.store.restore(s).await.unwrap().unwrap();
+    site.w.engine.unrevert(s).await.unwrap();
+    // Written down while the session was in the trash, so to say: nobody has it in mind.
+    pending.phase = sessiond_model::RestorePhase::Pending;
+    let commit = sessiond_model::Commit {
+        session_id: s.clone(),
+        fence: site.w.store.epoch(),
+        at: site.w.engine.clock().now(),
+        require: Vec::new(),
+        changes: vec![sessiond_model::Change::SetRestore(Some(Box::new(pending)))],
+    };
+    site.w.engine.delete_session(s).await.unwrap();
+    site.w.store.commit(commit).await.unwrap();
+    site.w.engine.restore_session(s).await.unwrap();
+    site.ask("go on").await;
+    assert_eq!(site.read("a.txt").as_deref(), Some("zero"));
+    let page = site
+        .w
+        .engine
+        .messages(s, &MessageQuery::default())
+        .await
+        .unwrap();
+    assert!(page.messages.iter().all(|m| m.id != turn.user_message_id));
+    assert_eq!(site.w.store.restore(s).await.unwrap(), None);
+}
