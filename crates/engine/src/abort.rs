@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::{Command, wake};
 use crate::engine::{Engine, Inner, Result};
+use crate::live::Live;
 use crate::{AbortOptions, EngineError};
 
 /// Attempts to reach an actor that is just leaving.
@@ -69,12 +70,20 @@ impl Inner {
     }
 
     /// Stops the work of one session.
-    pub(crate) async fn stop(
+    async fn stop(
         self: &Arc<Self>,
         id: &SessionId,
         options: AbortOptions,
     ) -> Result<bool> {
         let live = self.live(id).await?;
+        self.stop_live(&live, options).await
+    }
+
+    pub(crate) async fn stop_live(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        options: AbortOptions,
+    ) -> Result<bool> {
         let upto = {
             let head = live.head();
             if head.open_turns == 0 {
@@ -85,7 +94,7 @@ impl Inner {
         for _ in 0..ATTEMPTS {
             // Turns that wait without an actor (it is just starting, or the store failed it)
             // get one.
-            wake(self, &live);
+            wake(self, live);
             let Some(mailbox) = live.mailbox() else {
                 continue;
             };

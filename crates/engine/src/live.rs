@@ -48,6 +48,18 @@ pub(crate) struct Head {
     pub(crate) last_message_at: Timestamp,
     /// Turns accepted and not ended. The status is busy exactly while this is above zero.
     pub(crate) open_turns: usize,
+    /// Deletions at work: no turns are accepted.
+    pub(crate) closed: usize,
+}
+
+/// No turns are accepted while this is held.
+#[derive(Debug)]
+pub(crate) struct Closed<'a>(&'a Live);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.head().closed -= 1;
+    }
 }
 
 impl Head {
@@ -77,6 +89,12 @@ impl Live {
 
     pub(crate) fn project_id(&self) -> ProjectId {
         self.loaded().project_id.clone()
+    }
+
+    /// Refuses turns until the answer is dropped.
+    pub(crate) fn close(&self) -> Closed<'_> {
+        self.head().closed += 1;
+        Closed(self)
     }
 
     /// Tells waiters that a turn has changed.
@@ -202,6 +220,7 @@ fn loaded(head: &SessionHead, open_turns: usize) -> Loaded {
             floor: head.id_floor,
             last_message_at: head.last_message_at,
             open_turns,
+            closed: 0,
         }),
     }
 }

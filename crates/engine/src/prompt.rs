@@ -55,7 +55,8 @@ impl Engine {
     /// # Errors
     /// `NotFound` for the session; `Invalid` for a value that can't be used; `Conflict` for
     /// an id that belongs to another message, or a key used for another request;
-    /// `Unavailable` when the queue is full or the engine is stopping.
+    /// `Unavailable` when the queue is full, the session is being deleted, or the engine is
+    /// stopping.
     pub async fn prompt(&self, id: &SessionId, input: PromptInput) -> Result<Accepted> {
         let request = TurnRequest {
             kind: TurnKind::Prompt,
@@ -83,6 +84,12 @@ impl Engine {
         let clears_up = !cleanup.is_empty();
         let (commit, accepted, first) = {
             let mut head = live.head();
+            if head.closed > 0 {
+                return Err(EngineError::Unavailable {
+                    reason: "this session is being deleted".into(),
+                    retry_after: std::time::Duration::from_secs(1),
+                });
+            }
             if request.busy == WhenBusy::Refuse && head.open_turns > 0 {
                 return Err(EngineError::Busy(id.clone()));
             }

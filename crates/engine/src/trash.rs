@@ -13,8 +13,10 @@ use crate::engine::{Engine, Inner, Result};
 use crate::live::Live;
 use crate::{AbortOptions, EngineError};
 
-/// Attempts to catch a session without work while clients go on prompting it.
-const ATTEMPTS: usize = 10;
+/// Longest that a session's last work is waited for.
+const STOPPING: Duration = Duration::from_secs(30);
+/// Between two looks whether it has stopped, when nothing tells so.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks for sub-tasks that began while the others were deleted.
 const ROUNDS: usize = 8;
 /// Longest that the agent of a deleted session is waited for.
@@ -30,7 +32,7 @@ impl Engine {
     /// the trash they are purged at once.
     ///
     /// # Errors
-    /// `NotFound`; `Busy` when a client prompts it again and again.
+    /// `NotFound`; `Busy` when its work can't be stopped.
     pub async fn delete_session(&self, id: &SessionId) -> Result<Vec<SessionId>> {
         self.session(id).await?;
         self.abort(id, AbortOptions::default()).await?;
@@ -124,45 +126,40 @@ impl Engine {
 impl Inner {
     /// Moves one session to the trash; `false` when it was there already.
     async fn trash(self: &Arc<Self>, id: &SessionId, at: Timestamp) -> Result<bool> {
-        for _ in 0..ATTEMPTS {
-            let live = match self.stop(id, AbortOptions::default()).await {
-                Ok(_) => self.live(id).await,
-                Err(e) => Err(e),
-            };
-            let live = match live {
-                Ok(live) => live,
-                // Someone else was faster; it is where it should be.
-                Err(EngineError::NotFound { .. }) => return Ok(false),
-                Err(e) => return Err(e),
-            };
-            let changes = vec![
-                // The link dies with the session: a restored one is shared anew.
-                Change::SetShare(None),
-                Change::UpdateSession(SessionPatch {
-                    share_url: Some(None),
-                    ..SessionPatch::default()
-                }),
-                Change::TrashSession,
-            ];
-            let commit = {
+        let live = match self.live(id).await {
+            Ok(live) => live,
+            // Someone else was faster; it is where it should be.
+            Err(EngineError::NotFound { .. }) => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        // Or a client that prompts all the time would keep it alive.
+        let _closed = live.close();
+        let deadline = tokio::time::Instant::now() + STOPPING;
+        let commit = loop {
+            let mut turns = live.turns.subscribe();
+            self.stop_live(&live, AbortOptions::default()).await?;
+            {
                 let head = live.head();
                 // Prompts are submitted under this lock, too: none comes in between.
-                if head.open_turns > 0 {
-                    continue;
+                if head.open_turns == 0 {
+                    break self.submit_at(id, at, vec![Require::NotDeleted], to_trash());
                 }
-                self.submit_at(id, at, vec![Require::NotDeleted], changes)
-            };
-            match commit.await {
-                Ok(_) => {
-                    retire(&live).await;
-                    self.live.forget(id);
-                    return Ok(true);
-                }
-                Err(StoreError::Precondition(Require::NotDeleted)) => return Ok(false),
-                Err(e) => return Err(e.into()),
             }
+            // A prompt was submitted before we closed and is not committed yet.
+            if tokio::time::Instant::now() >= deadline {
+                return Err(EngineError::Busy(id.clone()));
+            }
+            let _ = tokio::time::timeout(LOOK_EVERY, turns.changed()).await;
+        };
+        match commit.await {
+            Ok(_) => {
+                retire(&live).await;
+                self.live.forget(id);
+                Ok(true)
+            }
+            Err(StoreError::Precondition(Require::NotDeleted)) => Ok(false),
+            Err(e) => Err(e.into()),
         }
-        Err(EngineError::Busy(id.clone()))
     }
 
     async fn take_out(&self, id: &SessionId) -> Result<Arc<Session>> {
@@ -280,6 +277,18 @@ impl Inner {
             }
         });
     }
+}
+
+fn to_trash() -> Vec<Change> {
+    vec![
+        // The link dies with the session: a restored one is shared anew.
+        Change::SetShare(None),
+        Change::UpdateSession(SessionPatch {
+            share_url: Some(None),
+            ..SessionPatch::default()
+        }),
+        Change::TrashSession,
+    ]
 }
 
 /// Ends the actor of a session, and its agent, and waits until they are gone.
