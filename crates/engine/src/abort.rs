@@ -70,11 +70,7 @@ impl Inner {
     }
 
     /// Stops the work of one session.
-    async fn stop(
-        self: &Arc<Self>,
-        id: &SessionId,
-        options: AbortOptions,
-    ) -> Result<bool> {
+    async fn stop(self: &Arc<Self>, id: &SessionId, options: AbortOptions) -> Result<bool> {
         let live = self.live(id).await?;
         self.stop_live(&live, options).await
     }
