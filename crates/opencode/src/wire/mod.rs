@@ -5,15 +5,43 @@ mod catalog;
 mod command;
 mod diff;
 mod project;
-mod session;
-mod transcript;
 
 pub(crate) use ask::{PermissionDto, QuestionDto};
 pub(crate) use catalog::{agents, default_model, providers};
 pub(crate) use command::commands;
 pub(crate) use diff::diffs;
 pub(crate) use project::ProjectDto;
+pub(crate) use sessiond_port::{PartDto, SessionDto, message_with_parts, page, status};
+
+/// A session with nothing optional set.
 #[cfg(test)]
-pub(crate) use session::tests::bare as bare_session;
-pub(crate) use session::{SessionDto, status};
-pub(crate) use transcript::{PartDto, message_with_parts, page};
+pub(crate) fn bare_session() -> sessiond_model::Session {
+    use sessiond_model::{Health, ProjectId, Session, SessionId, Status, Timestamp, Tokens};
+    Session {
+        id: SessionId::trusted("ses_1"),
+        slug: "calm-otter".into(),
+        project_id: ProjectId::new("abc"),
+        directory: "/p".into(),
+        path: None,
+        parent_id: None,
+        fork: None,
+        title: "T".into(),
+        version: "0.1.0".into(),
+        agent: None,
+        model: None,
+        metadata: None,
+        permission: None,
+        revert: None,
+        summary: None,
+        share_url: None,
+        created_at: Timestamp(1),
+        updated_at: Timestamp(2),
+        archived_at: None,
+        deleted_at: None,
+        status: Status::idle(Timestamp(1)),
+        cost: 0.0,
+        tokens: Tokens::default(),
+        health: Health::Ok,
+        revision: 1,
+    }
+}

@@ -5,8 +5,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sessiond_model::{MessageDoc, MessageId, Part, PartBody, PartId, SessionId};
 
+/// What the text of a part that can't be read begins with; its bytes follow.
+pub(crate) const OPAQUE: &str = "[a part that can't be read; its stored bytes are kept]\n";
+
 /// A page of messages: `[{"info": …, "parts": […]}, …]`.
-pub(crate) fn page(docs: &[MessageDoc]) -> Vec<u8> {
+#[must_use]
+pub fn page(docs: &[MessageDoc]) -> Vec<u8> {
     let size: usize = docs.iter().map(size).sum();
     let mut out = Vec::with_capacity(size + 2);
     out.push(b'[');
@@ -21,7 +25,8 @@ pub(crate) fn page(docs: &[MessageDoc]) -> Vec<u8> {
 }
 
 /// One message: `{"info": …, "parts": […]}`.
-pub(crate) fn message_with_parts(doc: &MessageDoc) -> Vec<u8> {
+#[must_use]
+pub fn message_with_parts(doc: &MessageDoc) -> Vec<u8> {
     let mut out = Vec::with_capacity(size(doc));
     write_message(&mut out, doc);
     out
@@ -90,8 +95,7 @@ fn members(object: &str) -> Option<&str> {
 
 /// What a part that this version can't read looks like to clients: a text of the server.
 fn opaque(raw: &str) -> Value {
-    json!({"type": "text", "synthetic": true, "ignored": true,
-        "text": format!("[a part that can't be read; its stored bytes are kept]\n{raw}")})
+    json!({"type": "text", "synthetic": true, "ignored": true, "text": format!("{OPAQUE}{raw}")})
 }
 
 fn opaque_members(body: &str) -> String {
@@ -113,23 +117,29 @@ fn unreadable_info() -> String {
 /// A part of an event or an answer.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum PartDto<'a> {
+pub enum PartDto<'a> {
     /// As it is.
     Known(&'a Part),
     /// One that clients don't know.
     Opaque {
+        /// Its id.
         id: &'a PartId,
+        /// Its session.
         #[serde(rename = "sessionID")]
         session_id: &'a SessionId,
+        /// Its message.
         #[serde(rename = "messageID")]
         message_id: &'a MessageId,
+        /// What clients are shown.
         #[serde(flatten)]
         body: Value,
     },
 }
 
 impl<'a> PartDto<'a> {
-    pub(crate) fn of(part: &'a Part) -> Self {
+    /// The part.
+    #[must_use]
+    pub fn of(part: &'a Part) -> Self {
         match &part.body {
             PartBody::Opaque { raw } => Self::Opaque {
                 id: &part.id,

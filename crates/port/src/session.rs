@@ -1,3 +1,5 @@
+//! Sessions in OpenCode's shape.
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sessiond_model::{
@@ -7,7 +9,7 @@ use sessiond_model::{
 
 /// A session. What is not set is left out: clients take `null` for a value.
 #[derive(Debug, Serialize)]
-pub(crate) struct SessionDto<'a> {
+pub struct SessionDto<'a> {
     id: &'a SessionId,
     slug: &'a str,
     #[serde(rename = "projectID")]
@@ -52,7 +54,9 @@ struct Times {
 }
 
 impl<'a> SessionDto<'a> {
-    pub(crate) fn of(s: &'a Session) -> Self {
+    /// The session.
+    #[must_use]
+    pub fn of(s: &'a Session) -> Self {
         Self {
             id: &s.id,
             slug: &s.slug,
@@ -84,7 +88,8 @@ impl<'a> SessionDto<'a> {
 }
 
 /// A status: OpenCode knows no error state, a failed session is idle.
-pub(crate) fn status(kind: StatusKind) -> &'static str {
+#[must_use]
+pub fn status(kind: StatusKind) -> &'static str {
     match kind {
         StatusKind::Busy => "busy",
         StatusKind::Idle | StatusKind::Error => "idle",
@@ -92,14 +97,14 @@ pub(crate) fn status(kind: StatusKind) -> &'static str {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use serde_json::json;
     use sessiond_model::{Health, ProjectId, Status};
 
     use super::*;
 
     /// A session with nothing optional set.
-    pub(crate) fn bare() -> Session {
+    fn bare() -> Session {
         Session {
             id: SessionId::trusted("ses_1"),
             slug: "calm-otter".into(),
