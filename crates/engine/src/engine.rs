@@ -30,6 +30,10 @@ use crate::{
 
 /// How long a search for the default agent is believed: one may be installed meanwhile.
 const DEFAULT_AGENT_FRESH: Duration = Duration::from_secs(10);
+/// Longest that a reply waits for subscribers who do not read.
+const TOLD_PATIENCE: Duration = Duration::from_millis(100);
+/// For the way from our socket through the loop of the client.
+const TOLD_GRACE: Duration = Duration::from_millis(10);
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -386,6 +390,17 @@ impl Engine {
     /// When the store can't be read.
     pub async fn events(&self, query: &EventQuery) -> Result<EventPage> {
         Ok(self.0.store.events(query).await?)
+    }
+
+    /// Waits until every subscriber was given all that happened before, and has had a moment
+    /// to take it in; not for long when one of them does not read.
+    ///
+    /// For replies at which a client stops to listen: `opencode run --attach` ends when its
+    /// prompt is answered, and prints only what it has heard by then.
+    pub async fn told(&self) {
+        if self.0.hub.told(TOLD_PATIENCE).await {
+            tokio::time::sleep(TOLD_GRACE).await;
+        }
     }
 
     /// Subscribes to events.

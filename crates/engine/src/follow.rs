@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::engine::{Engine, Result};
-use crate::hub::Item;
+use crate::hub::Told;
 use crate::{EngineError, SharedSession, Signal};
 
 /// Most followers of all shares.
@@ -34,7 +34,7 @@ pub enum Followed {
 /// One follower of a share.
 pub struct ShareFollower {
     engine: Engine,
-    ring: Receiver<Arc<Item>>,
+    ring: Receiver<Told>,
     session: SessionId,
     token_hash: String,
     /// Not before this.
@@ -109,7 +109,7 @@ impl ShareFollower {
     async fn hear(&mut self) -> bool {
         loop {
             match self.ring.recv().await {
-                Ok(item) if !self.concerns(&item) => {}
+                Ok(told) if !self.concerns(&told) => {}
                 // Of what was missed, something may have been ours.
                 Ok(_) | Err(RecvError::Lagged(_)) => return true,
                 Err(RecvError::Closed) => return false,
@@ -117,7 +117,10 @@ impl ShareFollower {
         }
     }
 
-    fn concerns(&self, item: &Item) -> bool {
+    fn concerns(&self, told: &Told) -> bool {
+        let Told::Item(item) = told else {
+            return false;
+        };
         match item.signal() {
             Signal::Notice(_) => false,
             signal => *signal.session_id() == self.session,

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,7 +15,7 @@ use sessiond_model::{
     Event, EventBody, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId, Timestamp,
 };
 use sessiond_store::Feed;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::{Notice, NoticeBody};
 
@@ -100,9 +102,18 @@ impl Item {
     }
 }
 
+/// What goes through the ring.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// A signal.
+    Item(Arc<Item>),
+    /// Nothing to tell; dropped for good when the last reader has come to it.
+    Mark(#[expect(dead_code, reason = "held for its drop")] Arc<oneshot::Sender<Infallible>>),
+}
+
 /// See the module.
 pub struct Hub {
-    ring: broadcast::Sender<Arc<Item>>,
+    ring: broadcast::Sender<Told>,
     /// Parts that an agent writes now, with their full content: ahead of their stored rows
     /// by at most one checkpoint interval.
     open: Mutex<HashMap<PartId, OpenPart>>,
@@ -178,8 +189,24 @@ impl Hub {
         self.published.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Item>> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Told> {
         self.ring.subscribe()
+    }
+
+    fn send(&self, signal: Signal) {
+        // No subscriber is no fault.
+        let _ = self.ring.send(Told::Item(Arc::new(Item::new(signal))));
+    }
+
+    /// Waits until every subscriber was given what was told before, or the patience is over.
+    /// Answers whether there were any.
+    pub(crate) async fn told(&self, patience: Duration) -> bool {
+        let (mark, passed) = oneshot::channel();
+        if self.ring.send(Told::Mark(Arc::new(mark))).is_err() {
+            return false;
+        }
+        let _ = tokio::time::timeout(patience, passed).await;
+        true
     }
 
     /// A part has been opened (its creation is durable).
@@ -209,8 +236,7 @@ impl Hub {
         {
             text.push_str(&delta.delta);
         }
-        // No subscriber is no fault.
-        let _ = self.ring.send(Arc::new(Item::new(Signal::Delta(delta))));
+        self.send(Signal::Delta(delta));
     }
 
     /// Tells whoever listens now.
@@ -230,8 +256,7 @@ impl Hub {
             number: self.noticed.fetch_add(1, Ordering::Relaxed),
             body,
         };
-        // No subscriber is no fault.
-        let _ = self.ring.send(Arc::new(Item::new(Signal::Notice(notice))));
+        self.send(Signal::Notice(notice));
     }
 
     pub(crate) fn open_parts(&self) -> Vec<OpenPart> {
@@ -274,7 +299,7 @@ impl Feed for Hub {
             } else {
                 Signal::Event(event.clone())
             };
-            let _ = self.ring.send(Arc::new(Item::new(signal)));
+            self.send(signal);
         }
     }
 }
@@ -374,4 +399,30 @@ fn map_weight(map: &serde_json::Map<String, serde_json::Value>) -> usize {
         }
     }
     map.iter().map(|(k, v)| k.len() + value(v)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_is_told_when_every_reader_has_come_to_it() {
+        let hub = Hub::new();
+        let patience = Duration::from_secs(60);
+        assert!(!hub.told(patience).await, "nobody listens");
+        let (mut quick, mut slow) = (hub.subscribe(), hub.subscribe());
+        let mut told = Box::pin(hub.told(patience));
+        assert_eq!(told.as_mut().now_or_never(), None);
+        assert!(matches!(quick.recv().await, Ok(Told::Mark(_))));
+        assert_eq!(told.as_mut().now_or_never(), None);
+        assert!(matches!(slow.recv().await, Ok(Told::Mark(_))));
+        assert_eq!(told.now_or_never(), Some(true));
+        let begun = tokio::time::Instant::now();
+        assert!(hub.told(patience).await);
+        assert_eq!(begun.elapsed(), patience, "nobody reads");
+    }
 }

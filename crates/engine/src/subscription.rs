@@ -9,7 +9,7 @@ use sessiond_model::{
 use sessiond_store::{AskQuery, EventQuery, MessageQuery, Scope, SessionQuery, Store, StoreResult};
 use tokio::sync::broadcast;
 
-use crate::hub::{Hub, Item, Signal};
+use crate::hub::{Hub, Item, Signal, Told};
 
 /// Events read from the log at once.
 const PAGE: u32 = 256;
@@ -72,7 +72,7 @@ enum Phase {
 pub struct Subscription {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
-    ring: broadcast::Receiver<Arc<Item>>,
+    ring: broadcast::Receiver<Told>,
     scope: Scope,
     cursor: Seq,
     phase: Phase,
@@ -147,7 +147,8 @@ impl Subscription {
                 Phase::Replay => self.replay().await?,
                 Phase::State => self.state().await?,
                 Phase::Live => match self.ring.recv().await {
-                    Ok(item) => {
+                    Ok(Told::Mark(_)) => {}
+                    Ok(Told::Item(item)) => {
                         if let Some(frame) = self.live(item).await? {
                             return Ok(Some(frame));
                         }

@@ -39,9 +39,11 @@ fn stored(accepted: &Accepted) -> Reply {
     })
 }
 
-/// The turn once it has ended.
+/// The turn once it has ended, and the streams have told so.
 pub(super) async fn ended(app: &App, turn: &Turn) -> Result<Turn, ApiError> {
-    Ok(app.engine.wait_turn(&turn.id, None).await?)
+    let turn = app.engine.wait_turn(&turn.id, None).await?;
+    app.engine.told().await;
+    Ok(turn)
 }
 
 /// The message of the turn once it has ended.
