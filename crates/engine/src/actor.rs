@@ -43,6 +43,8 @@ pub(crate) enum Command {
         reply: PermissionReply,
         message: Option<String>,
     },
+    /// The agent is to be ended, unless it works.
+    Release,
     /// sessiond shuts down.
     Stop,
     /// The session went to the trash.
@@ -155,6 +157,7 @@ impl Actor {
                     Some(Command::Wake) => return Idle::Work,
                     Some(Command::Abort { done, .. }) => drop(done.send(())),
                     Some(Command::Answered { .. }) => {}
+                    Some(Command::Release) => self.end_agent().await,
                     Some(Command::Stop | Command::Retire) | None => return Idle::End,
                 },
                 incoming = slot.incoming.recv() => match incoming {
@@ -188,7 +191,7 @@ impl Actor {
                 let _ = done.send(());
                 Idle::Work
             }
-            Ok(Command::Answered { .. }) => Idle::Work,
+            Ok(Command::Answered { .. } | Command::Release) => Idle::Work,
             Ok(Command::Stop | Command::Retire) => Idle::End,
         }
     }

@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) workspaces: Workspaces,
     /// Projects as last stored, so that a new session writes its project only when it is news.
     pub(crate) projects: Mutex<HashMap<ProjectId, Project>>,
+    /// Held while a project is read, changed and committed.
+    pub(crate) project_edits: tokio::sync::Mutex<()>,
     /// What agents said of themselves.
     pub(crate) profiles: Mutex<BTreeMap<String, AgentProfile>>,
     pub(crate) actors: TaskTracker,
@@ -106,10 +108,10 @@ impl Inner {
 
     /// Tells whoever listens to this session now.
     pub(crate) fn notice(&self, live: &Live, body: NoticeBody) {
-        let (directory, project_id) = (live.directory(), live.project_id());
+        let place = (live.directory(), live.project_id());
         let now = self.clock.now();
         self.hub
-            .notice(live.id.clone(), directory, project_id, now, body);
+            .notice(Some(live.id.clone()), Some(place), now, body);
     }
 
     pub(crate) async fn live(&self, id: &SessionId) -> Result<Arc<Live>> {
@@ -163,6 +165,7 @@ impl Engine {
             live: Registry::default(),
             workspaces: Workspaces::default(),
             projects: Mutex::new(HashMap::new()),
+            project_edits: tokio::sync::Mutex::new(()),
             profiles: Mutex::new(profiles),
             actors: TaskTracker::new(),
             agents: AtomicUsize::new(0),
@@ -247,26 +250,6 @@ impl Engine {
             .workspaces
             .resolve(directory, self.0.clock.now())
             .await)
-    }
-
-    /// Known projects (those with sessions) by id.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub async fn projects(&self) -> Result<Vec<Project>> {
-        Ok(self.0.store.projects().await?)
-    }
-
-    /// One project.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn project(&self, id: &ProjectId) -> Result<Project> {
-        self.0
-            .store
-            .project(id)
-            .await?
-            .ok_or_else(|| EngineError::not_found(EntityKind::Project, id))
     }
 
     /// A turn of a session.

@@ -123,7 +123,7 @@ impl ShareFollower {
         };
         match item.signal() {
             Signal::Notice(_) => false,
-            signal => *signal.session_id() == self.session,
+            signal => signal.session_id() == Some(&self.session),
         }
     }
 

@@ -242,12 +242,12 @@ impl Hub {
     /// Tells whoever listens now.
     pub(crate) fn notice(
         &self,
-        session_id: SessionId,
-        directory: Arc<str>,
-        project_id: ProjectId,
+        session_id: Option<SessionId>,
+        place: Option<(Arc<str>, ProjectId)>,
         at: Timestamp,
         body: NoticeBody,
     ) {
+        let (directory, project_id) = place.unzip();
         let notice = Notice {
             session_id,
             directory,
@@ -314,23 +314,23 @@ impl Signal {
         }
     }
 
-    /// The session's directory.
+    /// The directory that it concerns; a notice may concern all.
     #[must_use]
-    pub fn directory(&self) -> &str {
+    pub fn directory(&self) -> Option<&str> {
         match self {
-            Self::Event(e) | Self::Large(e) => &e.directory,
-            Self::Delta(d) => &d.directory,
-            Self::Notice(n) => &n.directory,
+            Self::Event(e) | Self::Large(e) => Some(&e.directory),
+            Self::Delta(d) => Some(&d.directory),
+            Self::Notice(n) => n.directory.as_deref(),
         }
     }
 
-    /// The session.
+    /// The session; a notice may be about none.
     #[must_use]
-    pub fn session_id(&self) -> &SessionId {
+    pub fn session_id(&self) -> Option<&SessionId> {
         match self {
-            Self::Event(e) | Self::Large(e) => &e.session_id,
-            Self::Delta(d) => &d.session_id,
-            Self::Notice(n) => &n.session_id,
+            Self::Event(e) | Self::Large(e) => Some(&e.session_id),
+            Self::Delta(d) => Some(&d.session_id),
+            Self::Notice(n) => n.session_id.as_ref(),
         }
     }
 }

@@ -16,9 +16,11 @@ mod error;
 mod follow;
 mod fork;
 mod hub;
+mod instance;
 mod live;
 mod messages;
 mod notice;
+mod project;
 mod prompt;
 mod recovery;
 mod replies;
@@ -45,8 +47,8 @@ pub use share::{ShareConfig, ShareOptions, SharePreview, SharedSession, Shows};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{
     AbortOptions, Accepted, AgentStatus, CommandInput, CommandSource, CommandTemplate, Created,
-    EngineConfig, EngineHealth, ForkOptions, NewSession, OfferedCommand, PromptInput, PromptPart,
-    QueuePolicy, Related, Relation, RevertOptions, Reverted, SessionTree, SessionUpdate,
-    ShellInput, TurnInput, WhenBusy, Workspace,
+    EngineConfig, EngineHealth, ForkOptions, NewSession, OfferedCommand, ProjectUpdate,
+    PromptInput, PromptPart, QueuePolicy, Related, Relation, RevertOptions, Reverted, SessionTree,
+    SessionUpdate, ShellInput, TurnInput, WhenBusy, Workspace,
 };
 pub use worktree::SnapshotConfig;

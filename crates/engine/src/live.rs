@@ -83,6 +83,11 @@ impl Live {
         self.loaded().head.lock()
     }
 
+    /// The directory, once loaded.
+    pub(crate) fn known_directory(&self) -> Option<Arc<str>> {
+        self.head.get().map(|loaded| loaded.directory.clone())
+    }
+
     pub(crate) fn directory(&self) -> Arc<str> {
         self.loaded().directory.clone()
     }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use sessiond_model::{FileDiff, MessageId, ProjectId, SessionId, Timestamp};
 
-/// A passing word on a session.
+/// A passing word, on a session or on what is around sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The session.
-    pub session_id: SessionId,
-    /// Its directory, for routing.
-    pub directory: Arc<str>,
+    /// The session that it is about, when it is about one.
+    pub session_id: Option<SessionId>,
+    /// The directory that it concerns, for routing; none concerns all.
+    pub directory: Option<Arc<str>>,
     /// Its project, for routing.
-    pub project_id: ProjectId,
+    pub project_id: Option<ProjectId>,
     /// When.
     pub at: Timestamp,
     /// Tells notices of one millisecond apart.
@@ -41,12 +41,24 @@ pub enum NoticeBody {
     /// A sentence for people.
     Toast {
         /// In a few words.
-        title: String,
+        title: Option<String>,
         /// The sentence.
         message: String,
         /// How it is meant.
         variant: ToastVariant,
+        /// How long it is to be seen, in milliseconds.
+        duration: Option<u64>,
     },
+    /// For a user interface: this is to be put into its prompt.
+    PromptAppended(String),
+    /// For a user interface: it is to do this, in its own words (`session.list`).
+    InterfaceCommand(String),
+    /// For a user interface: it is to show this session.
+    SessionSelected(SessionId),
+    /// What was known of a directory was dropped: it is to be asked for anew.
+    DirectoryDropped,
+    /// The same for all directories.
+    AllDropped,
 }
 
 /// How a toast is meant.

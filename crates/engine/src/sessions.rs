@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sessiond_model::{
-    Change, Health, IdStamp, Project, Require, Session, SessionId, SessionPatch, Status,
-    StatusKind, Timestamp, Tokens, rules,
+    Change, Health, IdStamp, Require, Session, SessionId, SessionPatch, Status, StatusKind,
+    Timestamp, Tokens, rules,
 };
 use sessiond_store::{EntityKind, SessionHead, SessionPage, SessionQuery, StoreError};
 
@@ -48,7 +48,13 @@ impl Engine {
         };
         let now = inner.clock.now();
         let session = fresh(inner, &new, id.clone(), &workspace, now);
-        let project = inner.project_news(&workspace).await?;
+        // Rare: only the first session of a project, or of another worktree of it, has news.
+        let mut editing = None;
+        let mut project = inner.project_news(&workspace).await?;
+        if project.is_some() {
+            editing = Some(inner.project_edits.lock().await);
+            project = inner.project_news(&workspace).await?;
+        }
         let idempotency = new.idempotency.clone();
         let create = Change::CreateSession {
             session: Box::new(session),
@@ -57,11 +63,13 @@ impl Engine {
         let changes: Vec<_> = std::iter::once(create)
             .chain(project.clone().map(Change::PutProject))
             .collect();
-        match inner.submit(&id, Vec::new(), changes).await {
+        let committed = inner.submit(&id, Vec::new(), changes).await;
+        if let (Ok(_), Some(project)) = (&committed, project) {
+            inner.projects.lock().insert(project.id.clone(), project);
+        }
+        drop(editing);
+        match committed {
             Ok(committed) => {
-                if let Some(project) = project {
-                    inner.projects.lock().insert(project.id.clone(), project);
-                }
                 let session = committed
                     .session
                     .ok_or_else(|| EngineError::Internal("a creation without a session".into()))?;
@@ -233,31 +241,6 @@ impl Engine {
         let mut children = self.0.store.sessions(&query).await?.sessions;
         children.sort_by(|a, b| (a.created_at, &b.id).cmp(&(b.created_at, &a.id)));
         Ok(children)
-    }
-}
-
-impl Inner {
-    /// The project of a workspace as it must be stored; `None` when the store has it so.
-    async fn project_news(&self, workspace: &Workspace) -> Result<Option<Project>> {
-        let seen = &workspace.project;
-        let known = self.projects.lock().get(&seen.id).cloned();
-        let known = match known {
-            Some(known) => known,
-            None => match self.store.project(&seen.id).await? {
-                Some(known) => {
-                    self.projects.lock().insert(known.id.clone(), known.clone());
-                    known
-                }
-                None => return Ok(Some(seen.clone())),
-            },
-        };
-        if known.worktree == seen.worktree || known.sandboxes.contains(&seen.worktree) {
-            return Ok(None);
-        }
-        let mut news = known;
-        news.sandboxes.push(seen.worktree.clone());
-        news.updated_at = seen.updated_at;
-        Ok(Some(news))
     }
 }
 

@@ -352,7 +352,13 @@ impl Subscription {
             }
             self.cursor = seq;
         }
-        if !self.in_scope(item.signal().directory(), item.signal().session_id()) {
+        let signal = item.signal();
+        let concerned = match &self.scope {
+            Scope::All => true,
+            Scope::Directory(d) => signal.directory().is_none_or(|of| of == d),
+            Scope::Session(id) => signal.session_id() == Some(id),
+        };
+        if !concerned {
             return Ok(None);
         }
         match item.signal() {

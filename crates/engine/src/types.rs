@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sessiond_model::{
-    AgentProfile, Message, MessageId, ModelRef, Part, PartId, PermissionRule, Project, RestoreFile,
-    Session, SessionId, Timestamp, Turn,
+    AgentProfile, Message, MessageId, ModelRef, Part, PartId, PermissionRule, Project,
+    ProjectCommands, ProjectIcon, RestoreFile, Session, SessionId, Timestamp, Turn,
 };
 use sessiond_store::StoreHealth;
 
@@ -171,6 +171,17 @@ pub struct SessionUpdate {
     pub archived_at: Option<Option<Timestamp>>,
     /// Only when the session's revision is this one.
     pub if_revision: Option<u64>,
+}
+
+/// A client's update of a project. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ProjectUpdate {
+    /// Name for people.
+    pub name: Option<String>,
+    /// Replaces those fields of the icon that it has.
+    pub icon: Option<ProjectIcon>,
+    /// Replaces the commands.
+    pub commands: Option<ProjectCommands>,
 }
 
 /// A prompt.

@@ -47,6 +47,17 @@ impl Workspaces {
     }
 }
 
+impl Workspaces {
+    /// Forgets a directory, or all of them.
+    pub(crate) fn forget(&self, directory: Option<&str>) {
+        let mut known = self.known.lock();
+        match directory {
+            Some(directory) => drop(known.remove(directory)),
+            None => known.clear(),
+        }
+    }
+}
+
 /// The absolute, normalised form of a directory as a client named it. Links are resolved
 /// where the directory exists; one that does not exist is accepted as it is written.
 pub(crate) fn normalise(directory: &str, base: &Path) -> Result<String, EngineError> {
@@ -98,12 +109,25 @@ async fn git(directory: &str, args: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Makes a directory a repository.
+pub(crate) async fn init_git(directory: &str) -> Result<(), EngineError> {
+    if git(directory, &["init", "--quiet"]).await.is_none() {
+        return Err(EngineError::invalid(
+            "directory",
+            format!("git can't make a repository of {directory:?}"),
+        ));
+    }
+    Ok(())
+}
+
 async fn look(directory: String, now: Timestamp) -> Workspace {
     let project = |id: ProjectId, worktree: &str, vcs: Option<&str>| Project {
         id,
         worktree: worktree.to_owned(),
         vcs: vcs.map(str::to_owned),
         name: None,
+        icon: None,
+        commands: None,
         sandboxes: Vec::new(),
         created_at: now,
         updated_at: now,

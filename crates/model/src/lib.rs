@@ -34,7 +34,7 @@ pub use message::{
     MessageTime, PartDoc, UserInfo, UserSummary,
 };
 pub use part::{Part, PartBody, PartTime, ToolPart, ToolState, ToolTime};
-pub use project::Project;
+pub use project::{Project, ProjectCommands, ProjectIcon};
 pub use session::{
     Conflict, DiffStatus, DiffSummary, FileChange, FileDiff, FileState, ForkOrigin, Health,
     ModelRef, PatchOmitted, Restore, RestoreFile, RestorePhase, Revert, Session, SessionPatch,

@@ -157,6 +157,9 @@ fn not_found(kind: EntityKind, id: &str) -> Value {
     let tag = match kind {
         EntityKind::Permission => "PermissionNotFoundError",
         EntityKind::Question => "QuestionNotFoundError",
+        EntityKind::Project => {
+            return json!({"_tag": "ProjectNotFoundError", "projectID": id, "message": message});
+        }
         _ => return named("NotFoundError", message),
     };
     json!({"_tag": tag, "requestID": id, "message": message})

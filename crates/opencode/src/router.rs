@@ -7,7 +7,8 @@ use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::extract;
 use crate::routes::{
-    ask, catalog, command, event, instance, message, offered, prompt, revert, session, share,
+    ask, catalog, command, event, experimental, instance, log, message, offered, project, prompt,
+    revert, session, share, tui,
 };
 use crate::state::{App, OpenCodeState};
 
@@ -25,6 +26,9 @@ pub fn router(state: OpenCodeState) -> Router {
         .merge(sessions())
         .merge(asks())
         .merge(surroundings())
+        .merge(project::router())
+        .merge(tui::router())
+        .merge(experimental::router())
         .merge(not_offered())
         .fallback(offered::no_endpoint)
         .method_not_allowed_fallback(offered::no_method)
@@ -88,6 +92,9 @@ fn asks() -> Router<App> {
 
 fn surroundings() -> Router<App> {
     Router::new()
+        .route("/instance/dispose", post(instance::dispose))
+        .route("/global/dispose", post(instance::dispose_all))
+        .route("/log", post(log::write))
         .route("/event", get(event::directory))
         .route("/global/event", get(event::global))
         .route("/global/health", get(instance::health))
@@ -102,13 +109,6 @@ fn surroundings() -> Router<App> {
         .route("/agent", get(catalog::agents))
         .route("/path", get(instance::path))
         .route("/vcs", get(instance::vcs))
-        .route("/project", get(instance::projects))
-        .route("/project/current", get(instance::current_project))
-        .route("/project/{projectID}", patch(offered::not_offered))
-        .route(
-            "/project/{projectID}/directories",
-            get(instance::project_directories),
-        )
         .route("/command", get(command::list))
         .route("/skill", get(instance::none_listed))
         .route("/lsp", get(instance::none_listed))
@@ -117,30 +117,17 @@ fn surroundings() -> Router<App> {
             "/mcp",
             get(instance::none_mapped).post(offered::not_offered),
         )
-        .route("/experimental/resource", get(instance::none_mapped))
-        .route(
-            "/experimental/workspace",
-            get(instance::none_listed).post(offered::not_offered),
-        )
-        .route("/experimental/workspace/status", get(instance::none_listed))
-        .route("/experimental/capabilities", get(instance::capabilities))
-        .route("/experimental/console", get(instance::console))
 }
 
 /// Endpoints of OpenCode that sessiond has not.
 fn not_offered() -> Router<App> {
     let posts = [
-        "/experimental/session/{sessionID}/background",
         "/experimental/control-plane/move-session",
         "/experimental/console/switch",
         "/experimental/worktree/reset",
         "/experimental/workspace/sync-list",
         "/experimental/workspace/warp",
-        "/global/dispose",
         "/global/upgrade",
-        "/instance/dispose",
-        "/log",
-        "/project/git/init",
         "/provider/{providerID}/oauth/authorize",
         "/provider/{providerID}/oauth/callback",
         "/sync/start",
@@ -151,11 +138,8 @@ fn not_offered() -> Router<App> {
     ];
     let gets = [
         "/doc",
-        "/experimental/console/orgs",
-        "/experimental/session",
         "/experimental/tool",
         "/experimental/tool/ids",
-        "/experimental/workspace/adapter",
         "/file",
         "/file/content",
         "/file/status",
@@ -171,7 +155,6 @@ fn not_offered() -> Router<App> {
         "/experimental/project/{*rest}",
         "/mcp/{*rest}",
         "/pty/{*rest}",
-        "/tui/{*rest}",
     ];
     let router = Router::new()
         .route(
@@ -179,12 +162,6 @@ fn not_offered() -> Router<App> {
             put(offered::not_offered).delete(offered::not_offered),
         )
         .route("/pty", get(offered::not_offered).post(offered::not_offered))
-        .route(
-            "/experimental/worktree",
-            get(offered::not_offered)
-                .post(offered::not_offered)
-                .delete(offered::not_offered),
-        )
         .route("/experimental/workspace/{id}", delete(offered::not_offered));
     let router = posts
         .into_iter()

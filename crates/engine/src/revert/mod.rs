@@ -303,9 +303,10 @@ impl Inner {
         self.notice(
             live,
             NoticeBody::Toast {
-                title: "Not all files were brought back".into(),
+                title: Some("Not all files were brought back".into()),
                 message,
                 variant: ToastVariant::Warning,
+                duration: None,
             },
         );
     }

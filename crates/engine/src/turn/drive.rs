@@ -38,7 +38,7 @@ impl Actor {
             let until = run.stopping.as_ref().map_or(limit, |s| s.until);
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Wake) => {}
+                    Some(Command::Wake | Command::Release) => {}
                     Some(Command::Answered { id, reply, message }) => {
                         self.answered(run, &id, reply, message).await?;
                     }

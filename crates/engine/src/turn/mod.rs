@@ -379,7 +379,7 @@ fn prompt_text(doc: &MessageDoc) -> String {
 async fn stopped(turn: &TurnId, commands: &mut mpsc::Receiver<Command>) -> Stopping {
     let (cause, done) = loop {
         match commands.recv().await {
-            Some(Command::Wake | Command::Answered { .. }) => {}
+            Some(Command::Wake | Command::Answered { .. } | Command::Release) => {}
             Some(Command::Abort { upto, done, .. }) if is_newer(turn, upto) => {
                 let _ = done.send(());
             }

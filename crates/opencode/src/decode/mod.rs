@@ -1,11 +1,13 @@
 //! Request bodies, read value by value, so that every refusal names the place and the
 //! reason in the words of OpenCode: `Expected string, got 5\n  at ["title"]`.
 
+mod around;
 mod ask;
 mod part;
 mod prompt;
 mod revert;
 mod session;
+pub(crate) mod tui;
 mod turn;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sessiond_model::{IdError, Timestamp};
 
+pub(crate) use around::{Level, LogLine, log_line, project_update};
 pub(crate) use ask::{answers, permission_reply};
 pub(crate) use part::part;
 pub(crate) use prompt::prompt;

@@ -1,23 +1,24 @@
 //! One event of the engine as none, one or two events of OpenCode.
 
 use serde::Serialize;
-use sessiond_engine::{Delta, Notice, NoticeBody, Signal};
+use sessiond_engine::{Delta, Signal};
 use sessiond_model::{
-    Event, EventBody, FileDiff, MessageError, MessageId, Part, PartId, Permission,
-    PermissionOutcome, PermissionReply, Project, ProjectId, Question, QuestionOutcome, Seq,
-    Session, SessionId, StatusKind, Timestamp, Todo,
+    Event, EventBody, MessageError, MessageId, Part, PartId, Permission, PermissionOutcome,
+    PermissionReply, Project, ProjectId, Question, QuestionOutcome, Seq, Session, SessionId,
+    StatusKind, Timestamp, Todo,
 };
 
 use super::ids::{self, Slot};
+use super::notice;
 use super::stream::Surface;
 use crate::wire::{PartDto, PermissionDto, ProjectDto, QuestionDto, SessionDto, status};
 
 /// `{"id", "type", "properties"}`.
 #[derive(Debug, Serialize)]
-struct Payload<'a> {
-    id: &'a str,
-    r#type: &'a str,
-    properties: &'a Properties<'a>,
+pub(super) struct Payload<'a, P> {
+    pub(super) id: &'a str,
+    pub(super) r#type: &'a str,
+    pub(super) properties: &'a P,
 }
 
 /// What an event says; one shape per type.
@@ -102,24 +103,6 @@ pub(super) enum Properties<'a> {
         error: &'a MessageError,
     },
     Project(ProjectDto<'a>),
-    Diff {
-        #[serde(rename = "sessionID")]
-        session_id: &'a SessionId,
-        diff: &'a [FileDiff],
-    },
-    CommandExecuted {
-        name: &'a str,
-        #[serde(rename = "sessionID")]
-        session_id: &'a SessionId,
-        arguments: &'a str,
-        #[serde(rename = "messageID")]
-        message_id: &'a MessageId,
-    },
-    Toast {
-        title: &'a str,
-        message: &'a str,
-        variant: &'a str,
-    },
 }
 
 #[derive(Debug, Serialize)]
@@ -279,12 +262,12 @@ fn project(p: &Project) -> Vec<Out<'_>> {
 
 /// The envelope of `/global/event`.
 #[derive(Debug, Serialize)]
-struct Global<'a, P> {
+pub(super) struct Global<'a, P> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    directory: Option<&'a str>,
+    pub(super) directory: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<&'a ProjectId>,
-    payload: P,
+    pub(super) project: Option<&'a ProjectId>,
+    pub(super) payload: P,
 }
 
 /// The second telling of an event that OpenCode keeps.
@@ -406,61 +389,12 @@ fn delta(surface: Surface, d: &Delta) -> Vec<u8> {
     join(&[frame], None)
 }
 
-/// The frame of a passing word.
-fn notice(surface: Surface, n: &Notice) -> Vec<u8> {
-    let id = ids::notice(n);
-    let session_id = &n.session_id;
-    let (r#type, properties) = match &n.body {
-        NoticeBody::DiffChanged(diff) => ("session.diff", Properties::Diff { session_id, diff }),
-        NoticeBody::CommandExecuted {
-            name,
-            arguments,
-            message_id,
-        } => (
-            "command.executed",
-            Properties::CommandExecuted {
-                name,
-                session_id,
-                arguments,
-                message_id,
-            },
-        ),
-        NoticeBody::Compacted => ("session.compacted", Properties::Idle { session_id }),
-        NoticeBody::Toast {
-            title,
-            message,
-            variant,
-        } => (
-            "tui.toast.show",
-            Properties::Toast {
-                title,
-                message,
-                variant: variant.as_str(),
-            },
-        ),
-    };
-    let payload = Payload {
-        id: &id,
-        r#type,
-        properties: &properties,
-    };
-    let frame = match surface {
-        Surface::Directory => json(&payload),
-        Surface::Global => json(&Global {
-            directory: Some(&n.directory),
-            project: Some(&n.project_id),
-            payload,
-        }),
-    };
-    join(&[frame], None)
-}
-
 /// The frames of a live signal.
 pub(super) fn signal(surface: Surface, signal: &Signal) -> Vec<u8> {
     match signal {
         Signal::Event(e) | Signal::Large(e) => event(surface, Origin::Durable, e),
         Signal::Delta(d) => delta(surface, d),
-        Signal::Notice(n) => notice(surface, n),
+        Signal::Notice(n) => notice::frame(surface, n),
     }
 }
 
@@ -491,14 +425,14 @@ pub(super) fn server(
     join(&[frame], position.map(|seq| seq.0))
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     // Only a map with keys that are no text could fail, and there is none.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// Puts frames together. Only the last one carries the position: who was cut off before it
 /// gets all of them again.
-fn join(frames: &[Vec<u8>], position: Option<u64>) -> Vec<u8> {
+pub(super) fn join(frames: &[Vec<u8>], position: Option<u64>) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.iter().map(|f| f.len() + 32).sum());
     for (i, frame) in frames.iter().enumerate() {
         if let Some(position) = position.filter(|_| i + 1 == frames.len()) {

@@ -209,6 +209,8 @@ fn a_project_is_everyones_and_no_directorys() {
             worktree: "/p".into(),
             vcs: Some("git".into()),
             name: None,
+            icon: None,
+            commands: None,
             sandboxes: Vec::new(),
             created_at: Timestamp(1),
             updated_at: Timestamp(1),

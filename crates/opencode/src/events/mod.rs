@@ -2,6 +2,7 @@
 
 mod ids;
 mod map;
+mod notice;
 mod stream;
 
 pub(crate) use stream::{Surface, stream};

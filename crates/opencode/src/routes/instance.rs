@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::extract::{self, Reply, Selected};
 use crate::state::App;
-use crate::wire::ProjectDto;
 
 pub(crate) async fn health(State(app): State<App>) -> Reply {
     extract::json(&health_body(&app.version))
@@ -31,21 +30,6 @@ pub(crate) async fn vcs(State(app): State<App>, at: Selected) -> Reply {
     })
 }
 
-pub(crate) async fn projects(State(app): State<App>) -> Reply {
-    let projects = app.engine.projects().await?;
-    extract::json(&projects.iter().map(ProjectDto::of).collect::<Vec<_>>())
-}
-
-pub(crate) async fn current_project(State(app): State<App>, at: Selected) -> Reply {
-    let workspace = app.engine.workspace(at.directory.as_deref()).await?;
-    extract::json(&ProjectDto::of(&workspace.project))
-}
-
-/// Linked copies that OpenCode made of a project: sessiond makes none.
-pub(crate) async fn project_directories() -> Reply {
-    extract::json(&[(); 0])
-}
-
 /// Lists of what there is none of: language servers, formatters, skills, slash commands
 /// (an agent's own are typed into the prompt), workspaces.
 pub(crate) async fn none_listed(_: Selected) -> Reply {
@@ -57,10 +41,14 @@ pub(crate) async fn none_mapped(_: Selected) -> Reply {
     extract::json(&json!({}))
 }
 
-pub(crate) async fn capabilities() -> Reply {
-    extract::json(&json!({"backgroundSubagents": false}))
+/// Drops what is only remembered of a directory. Sessions, and agents that work, go on.
+pub(crate) async fn dispose(State(app): State<App>, at: Selected) -> Reply {
+    app.engine.drop_directory(at.directory.as_deref()).await?;
+    extract::json(&true)
 }
 
-pub(crate) async fn console() -> Reply {
-    extract::json(&json!({"consoleManagedProviders": [], "switchableOrgCount": 0}))
+/// The same for all directories.
+pub(crate) async fn dispose_all(State(app): State<App>) -> Reply {
+    app.engine.drop_directories().await?;
+    extract::json(&true)
 }

@@ -10,7 +10,7 @@ pub(crate) use ask::{PermissionDto, QuestionDto};
 pub(crate) use catalog::{agents, default_model, providers};
 pub(crate) use command::commands;
 pub(crate) use diff::diffs;
-pub(crate) use project::ProjectDto;
+pub(crate) use project::{GlobalSessionDto, ProjectDto};
 pub(crate) use sessiond_port::{PartDto, SessionDto, message_with_parts, page, status};
 
 /// A session with nothing optional set.

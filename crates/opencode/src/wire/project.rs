@@ -1,5 +1,7 @@
 use serde::Serialize;
-use sessiond_model::{Project, Timestamp};
+use sessiond_model::{Project, ProjectCommands, ProjectIcon, Session, Timestamp};
+
+use super::SessionDto;
 
 /// A project.
 #[derive(Debug, Serialize)]
@@ -10,6 +12,10 @@ pub(crate) struct ProjectDto<'a> {
     vcs: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icon: Option<&'a ProjectIcon>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commands: Option<&'a ProjectCommands>,
     time: Times,
     sandboxes: &'a [String],
 }
@@ -27,11 +33,42 @@ impl<'a> ProjectDto<'a> {
             worktree: &p.worktree,
             vcs: p.vcs.as_deref(),
             name: p.name.as_deref(),
+            icon: p.icon.as_ref(),
+            commands: p.commands.as_ref(),
             time: Times {
                 created: p.created_at,
                 updated: p.updated_at,
             },
             sandboxes: &p.sandboxes,
+        }
+    }
+}
+
+/// A session with its project, as lists over all projects have it.
+#[derive(Debug, Serialize)]
+pub(crate) struct GlobalSessionDto<'a> {
+    #[serde(flatten)]
+    session: SessionDto<'a>,
+    project: Option<ProjectSummary<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProjectSummary<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    worktree: &'a str,
+}
+
+impl<'a> GlobalSessionDto<'a> {
+    pub(crate) fn of(session: &'a Session, project: Option<&'a Project>) -> Self {
+        Self {
+            session: SessionDto::of(session),
+            project: project.map(|p| ProjectSummary {
+                id: p.id.as_str(),
+                name: p.name.as_deref(),
+                worktree: &p.worktree,
+            }),
         }
     }
 }

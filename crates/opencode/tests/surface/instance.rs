@@ -61,7 +61,7 @@ async fn what_is_not_offered_says_so() {
     for (method, path) in [
         ("GET", "/file?path=."),
         ("GET", "/find/file?query=x"),
-        ("POST", "/tui/show-toast"),
+        ("POST", "/global/upgrade"),
         ("GET", "/api/session"),
         ("PATCH", "/config"),
         ("GET", "/pty"),

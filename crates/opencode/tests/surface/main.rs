@@ -1,6 +1,7 @@
 //! The router over a real engine, the in-memory store and the demo agent.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod around;
 mod commands;
 mod fixtures;
 mod instance;

@@ -26,6 +26,7 @@ pub(crate) struct World {
     /// The server's and the agent's own files.
     _state: TempDir,
     router: Router,
+    pub(crate) engine: Engine,
 }
 
 /// What came back.
@@ -80,7 +81,7 @@ impl World {
             .await
             .unwrap();
         let router = router(OpenCodeState {
-            engine,
+            engine: engine.clone(),
             version: "9.9.9".into(),
             paths: ServerPaths {
                 home: "/home/ann".into(),
@@ -91,6 +92,7 @@ impl World {
             dir,
             _state: state,
             router: Router::new().nest("/opencode", router),
+            engine,
         }
     }
 

@@ -5,10 +5,10 @@ use sessiond_model::{
     AgentBinding, AgentProfile, AssistantInfo, Change, DiffStatus, DiffSummary, FileChange,
     FileDiff, ForkOrigin, Health, Message, MessageId, MessageInfo, MessageModel, MessagePath,
     MessageTime, ModelRef, Part, PartBody, PartId, PartTime, Permission, PermissionAction,
-    PermissionId, PermissionOption, PermissionRule, Project, ProjectId, Question, QuestionId,
-    QuestionInfo, QuestionOption, RestoreRung, Revert, Session, SessionId, Share, ShareMode,
-    Status, Timestamp, Todo, TokenCache, Tokens, ToolRef, Turn, TurnId, TurnOptions, TurnState,
-    Usage, UserInfo,
+    PermissionId, PermissionOption, PermissionRule, Project, ProjectCommands, ProjectIcon,
+    ProjectId, Question, QuestionId, QuestionInfo, QuestionOption, RestoreRung, Revert, Session,
+    SessionId, Share, ShareMode, Status, Timestamp, Todo, TokenCache, Tokens, ToolRef, Turn,
+    TurnId, TurnOptions, TurnState, Usage, UserInfo,
 };
 
 /// A session id made of a name.
@@ -371,6 +371,13 @@ pub fn project(id: &str) -> Project {
         worktree: "/srv".into(),
         vcs: Some("git".into()),
         name: None,
+        icon: Some(ProjectIcon {
+            color: Some("blue".into()),
+            ..ProjectIcon::default()
+        }),
+        commands: Some(ProjectCommands {
+            start: Some("make".into()),
+        }),
         sandboxes: vec!["/srv/other".into()],
         created_at: Timestamp(500),
         updated_at: Timestamp(600),

@@ -1,0 +1,127 @@
+//! One notice of the engine as an event of OpenCode.
+
+use serde::Serialize;
+use sessiond_engine::{Notice, NoticeBody};
+use sessiond_model::{FileDiff, MessageId, SessionId};
+
+use super::ids;
+use super::map::{Global, Payload, join, json};
+use super::stream::Surface;
+
+/// The directory that OpenCode names where none is meant.
+const EVERYWHERE: &str = "global";
+
+/// What a notice says; one shape per type.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Said<'a> {
+    Nothing {},
+    Session {
+        #[serde(rename = "sessionID")]
+        session_id: Option<&'a SessionId>,
+    },
+    Diff {
+        #[serde(rename = "sessionID")]
+        session_id: Option<&'a SessionId>,
+        diff: &'a [FileDiff],
+    },
+    Executed {
+        name: &'a str,
+        #[serde(rename = "sessionID")]
+        session_id: Option<&'a SessionId>,
+        arguments: &'a str,
+        #[serde(rename = "messageID")]
+        message_id: &'a MessageId,
+    },
+    Toast {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
+        message: &'a str,
+        variant: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration: Option<u64>,
+    },
+    Text {
+        text: &'a str,
+    },
+    Command {
+        command: &'a str,
+    },
+    Directory {
+        directory: Option<&'a str>,
+    },
+}
+
+/// The frame of a notice.
+pub(super) fn frame(surface: Surface, n: &Notice) -> Vec<u8> {
+    let is_for_all = matches!(n.body, NoticeBody::AllDropped);
+    if is_for_all && surface == Surface::Directory {
+        return Vec::new();
+    }
+    let id = ids::notice(n);
+    let (r#type, said) = said(n);
+    let payload = Payload {
+        id: &id,
+        r#type,
+        properties: &said,
+    };
+    let frame = match surface {
+        Surface::Directory => json(&payload),
+        Surface::Global => json(&Global {
+            directory: n.directory.as_deref().or(Some(EVERYWHERE)),
+            project: n.project_id.as_ref(),
+            payload,
+        }),
+    };
+    join(&[frame], None)
+}
+
+fn said(n: &Notice) -> (&'static str, Said<'_>) {
+    let session_id = n.session_id.as_ref();
+    match &n.body {
+        NoticeBody::DiffChanged(diff) => ("session.diff", Said::Diff { session_id, diff }),
+        NoticeBody::CommandExecuted {
+            name,
+            arguments,
+            message_id,
+        } => (
+            "command.executed",
+            Said::Executed {
+                name,
+                session_id,
+                arguments,
+                message_id,
+            },
+        ),
+        NoticeBody::Compacted => ("session.compacted", Said::Session { session_id }),
+        NoticeBody::Toast {
+            title,
+            message,
+            variant,
+            duration,
+        } => (
+            "tui.toast.show",
+            Said::Toast {
+                title: title.as_deref(),
+                message,
+                variant: variant.as_str(),
+                duration: *duration,
+            },
+        ),
+        NoticeBody::PromptAppended(text) => ("tui.prompt.append", Said::Text { text }),
+        NoticeBody::InterfaceCommand(command) => ("tui.command.execute", Said::Command { command }),
+        NoticeBody::SessionSelected(id) => (
+            "tui.session.select",
+            Said::Session {
+                session_id: Some(id),
+            },
+        ),
+        NoticeBody::DirectoryDropped => (
+            "server.instance.disposed",
+            Said::Directory {
+                directory: n.directory.as_deref(),
+            },
+        ),
+        NoticeBody::AllDropped => ("global.disposed", Said::Nothing {}),
+    }
+}
