@@ -37,7 +37,7 @@ impl Engine {
     /// The same for all directories. Those with sessions in memory are told one by one, too.
     ///
     /// # Errors
-    /// None so far.
+    /// As [`Engine::drop_directory`].
     pub async fn drop_directories(&self) -> Result<()> {
         let live = self.0.live.all();
         let mut directories: Vec<Arc<str>> =
