@@ -28,5 +28,5 @@ pub use files::raise_file_limit;
 pub use rooms::openapi_json;
 pub use server::{Running, Server};
 pub use signals::Signals;
-pub use telemetry::init_logging;
+pub use telemetry::{Logging, init_logging};
 pub use token::Token;

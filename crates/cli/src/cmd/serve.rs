@@ -6,7 +6,7 @@ use super::Outcome;
 use crate::out;
 
 pub(crate) fn run(config: Config) -> Outcome {
-    init_logging(&config.log)?;
+    let _logging = init_logging(&config.log)?;
     raise_file_limit();
     // As many threads as cores: handlers never block, the store has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -251,3 +251,18 @@ async fn logs_keep_secrets() {
     let line: serde_json::Value = serde_json::from_str(first).unwrap();
     assert_eq!(line["level"], "INFO", "{line}");
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let home = Home::new();
+    // At this level every request writes many lines; a pipe holds 64 KiB.
+    let mut served = home.serve(&["--log", "trace"]).await;
+    for _ in 0..2000 {
+        let reply = within(served.client.get("/v1/sessions")).await.unwrap();
+        assert!(reply.ok(), "{reply:?}");
+    }
+    served.signal(Signal::TERM);
+    assert!(served.exit().await.success());
+    let (_, log) = served.said().await;
+    assert!(log.len() >= 60_000, "the pipe was full: {}", log.len());
+}
