@@ -353,7 +353,7 @@ mod tests {
             (
                 EngineError::Disabled {
                     what: "sharing",
-                    key: "share.enabled",
+                    by: "`share.enabled` in sessiond.toml",
                 },
                 403,
                 None,

@@ -143,7 +143,9 @@ impl Inner {
             template,
             hint: None,
         };
-        let configured = &self.config.commands;
+        let settings = self.settings.now();
+        let mut configured = self.config.commands.clone();
+        configured.extend(settings.commands.clone());
         let init = (!configured.contains_key(INIT)).then(|| {
             let template = CommandTemplate {
                 description: INIT_DESCRIPTION.into(),

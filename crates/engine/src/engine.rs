@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::Command;
 use crate::follow::FOLLOWERS;
 use crate::live::{Live, Registry};
+use crate::settings::SettingsFile;
 use crate::workspace::{self, Workspaces};
 use crate::worktree::{Captures, Claims};
 use crate::{
@@ -34,6 +35,9 @@ const DEFAULT_AGENT_FRESH: Duration = Duration::from_secs(10);
 const TOLD_PATIENCE: Duration = Duration::from_millis(100);
 /// For the way from our socket through the loop of the client.
 const TOLD_GRACE: Duration = Duration::from_millis(10);
+
+/// Why an agent that is there is not offered.
+pub(crate) const DISABLED: &str = "a client has disabled it (`disabled_providers` of /config)";
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -74,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) claims: Mutex<Claims>,
     /// Texts that no share shows.
     pub(crate) secrets: Mutex<Vec<String>>,
+    /// What clients have set.
+    pub(crate) settings: SettingsFile,
     /// Seats for those who follow shares.
     pub(crate) followers: Arc<Semaphore>,
 }
@@ -149,6 +155,11 @@ impl Engine {
             .into_iter()
             .map(|p| (p.name.clone(), p))
             .collect();
+        let file = config.settings.clone();
+        let settings = tokio::task::spawn_blocking(move || SettingsFile::open(file))
+            .await
+            .map_err(|e| EngineError::Internal(e.to_string()))?
+            .map_err(|e| EngineError::Internal(format!("settings.json: {e}")))?;
         let snapshots = config.snapshots.clone();
         let captures = tokio::task::spawn_blocking(move || Captures::open(&snapshots))
             .await
@@ -176,6 +187,7 @@ impl Engine {
             captures,
             claims: Mutex::new(Claims::default()),
             secrets: Mutex::default(),
+            settings,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }));
         crate::recovery::recover(&engine.0).await?;
@@ -404,13 +416,20 @@ impl Engine {
     )]
     pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
         let default = self.default_agent();
+        let settings = self.settings();
         let profiles = self.0.profiles.lock();
         let mut agents: Vec<_> = self
             .0
             .catalogue
             .iter()
             .map(|spec| {
-                let availability = self.0.catalogue.availability(&spec.name);
+                let availability = if settings.disabled_agents.contains(&spec.name) {
+                    Availability::Missing {
+                        reason: DISABLED.into(),
+                    }
+                } else {
+                    self.0.catalogue.availability(&spec.name)
+                };
                 let command = std::iter::once(&spec.command).chain(&spec.args);
                 AgentStatus {
                     name: spec.name.clone(),

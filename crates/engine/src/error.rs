@@ -54,12 +54,12 @@ pub enum EngineError {
         expected: u64,
     },
     /// Switched off by the configuration.
-    #[error("{what} is switched off here (`{key}` in sessiond.toml)")]
+    #[error("{what} is switched off here ({by})")]
     Disabled {
         /// What.
         what: &'static str,
-        /// The setting.
-        key: &'static str,
+        /// The setting, and where it is.
+        by: &'static str,
     },
     /// Not now; try again.
     #[error("{reason}")]

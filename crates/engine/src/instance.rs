@@ -1,6 +1,7 @@
 //! What concerns a directory as a whole: news for those who look at it, and dropping what is
 //! known of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::NoticeBody;
@@ -39,13 +40,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::drop_directory`].
     pub async fn drop_directories(&self) -> Result<()> {
-        let live = self.0.live.all();
-        let mut directories: Vec<Arc<str>> =
-            live.iter().filter_map(|l| l.known_directory()).collect();
-        directories.sort();
-        directories.dedup();
         self.0.workspaces.forget(None);
-        for directory in directories {
+        for directory in self.0.known_directories() {
             self.drop_directory(Some(&directory)).await?;
         }
         let now = self.0.clock.now();
@@ -55,6 +51,12 @@ impl Engine {
 }
 
 impl Inner {
+    /// The directories of the sessions in memory.
+    pub(crate) fn known_directories(&self) -> BTreeSet<Arc<str>> {
+        let live = self.live.all();
+        live.iter().filter_map(|l| l.known_directory()).collect()
+    }
+
     /// Ends the agents that are without work.
     fn release_agents(&self, directory: Option<&str>) {
         for live in self.live.all() {

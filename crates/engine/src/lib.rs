@@ -26,6 +26,7 @@ mod recovery;
 mod replies;
 mod revert;
 mod sessions;
+mod settings;
 mod share;
 mod subscription;
 mod template;
@@ -43,6 +44,7 @@ pub use hub::{Delta, Hub, Item, Signal, View};
 pub use notice::{Notice, NoticeBody, ToastVariant};
 pub use replies::{Rendered, Replies};
 pub use sessiond_share::{Finding, Findings, Part, Sample, Transcript};
+pub use settings::Settings;
 pub use share::{ShareConfig, ShareOptions, SharePreview, SharedSession, Shows};
 pub use subscription::{Frame, SubscribeOptions, Subscription};
 pub use types::{

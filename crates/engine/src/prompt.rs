@@ -11,7 +11,7 @@ use sessiond_model::{
 };
 use sessiond_store::{EntityKind, StoreError};
 
-use crate::engine::{Engine, Inner, Result};
+use crate::engine::{DISABLED, Engine, Inner, Result};
 use crate::live::{Head, Live};
 use crate::sessions::key_misused;
 use crate::{Accepted, EngineError, PromptInput, WhenBusy};
@@ -219,6 +219,7 @@ impl Inner {
             .agent
             .clone()
             .or_else(|| session.agent.clone())
+            .or_else(|| options.mode.clone())
             .unwrap_or_else(|| DEFAULT_MODE.to_owned());
         let message = Message {
             id: message_id.clone(),
@@ -336,7 +337,10 @@ impl Inner {
         input: &PromptInput,
         asks_agent: bool,
     ) -> Result<TurnOptions> {
+        let settings = self.settings.now();
+        let preset = settings.model.as_ref();
         let wanted = input.model.as_ref().or(session.model.as_ref());
+        let wanted = wanted.or(preset.filter(|m| self.catalogue.get(&m.provider_id).is_some()));
         let agent = wanted.map_or_else(|| self.default_agent(), |m| m.provider_id.clone());
         if self.catalogue.get(&agent).is_none() {
             let known: Vec<_> = self.catalogue.iter().map(|s| s.name.as_str()).collect();
@@ -346,6 +350,12 @@ impl Inner {
                     "Expected the name of an agent ({}), got {agent:?}",
                     known.join(", ")
                 ),
+            ));
+        }
+        if asks_agent && settings.disabled_agents.contains(&agent) {
+            return Err(EngineError::invalid(
+                "model.providerID",
+                format!("agent {agent:?} can't be used: {DISABLED}"),
             ));
         }
         if asks_agent && let Availability::Missing { reason } = self.catalogue.availability(&agent)
@@ -384,7 +394,10 @@ impl Inner {
         }
         let name = input.agent.as_ref().or(session.agent.as_ref());
         let mode = match name {
-            None => None,
+            None => settings
+                .mode
+                .clone()
+                .filter(|mode| profile.is_some_and(|p| p.modes.iter().any(|m| m.id == *mode))),
             Some(name) => match profile {
                 Some(p) if p.modes.iter().any(|m| m.id == *name) => Some(name.clone()),
                 _ if name == DEFAULT_MODE => None,

@@ -259,7 +259,7 @@ impl Engine {
     }
 
     pub(crate) async fn find_share(&self, hash: &str) -> Result<Option<SharedSession>> {
-        if !self.0.config.share.enabled {
+        if !self.sharing_is_on() {
             return Ok(None);
         }
         let Some((id, share)) = self.0.store.share_by_token(hash).await? else {
@@ -408,12 +408,16 @@ impl Engine {
     }
 
     fn check_sharing(&self) -> Result<()> {
-        if self.0.config.share.enabled {
+        if self.sharing_is_on() {
             return Ok(());
         }
         Err(EngineError::Disabled {
             what: "sharing",
-            key: "share.enabled",
+            by: if self.0.config.share.enabled {
+                "`share`, set by a client"
+            } else {
+                "`share.enabled` in sessiond.toml"
+            },
         })
     }
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sessiond_model::{
     AgentProfile, Message, MessageId, ModelRef, Part, PartId, PermissionRule, Project,
@@ -44,6 +45,8 @@ pub struct EngineConfig {
     pub snapshots: SnapshotConfig,
     /// Sharing.
     pub share: crate::ShareConfig,
+    /// File of the settings that clients change; in memory only without one.
+    pub settings: Option<PathBuf>,
 }
 
 impl Default for EngineConfig {
@@ -63,6 +66,7 @@ impl Default for EngineConfig {
             trash_term: Duration::from_secs(30 * 24 * 3600),
             snapshots: SnapshotConfig::default(),
             share: crate::ShareConfig::default(),
+            settings: None,
         }
     }
 }
@@ -255,7 +259,8 @@ pub enum WhenBusy {
 }
 
 /// A slash command of the configuration (or built in): a template of a prompt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CommandTemplate {
     /// For people.
     pub description: String,

@@ -48,6 +48,9 @@ pub(crate) enum ApiError {
     /// OpenCode has it, sessiond does not offer it.
     #[error("sessiond does not offer {0} {1}")]
     NotOffered(Method, String),
+    /// OpenCode has the setting, sessiond does not offer it.
+    #[error("sessiond does not offer the setting \"{0}\": coding agents bring their own")]
+    NoSetting(String),
     /// The engine's own.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -104,7 +107,7 @@ impl IntoResponse for ApiError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 named("MethodNotAllowedError", message),
             ),
-            Self::NotOffered(..) => (
+            Self::NotOffered(..) | Self::NoSetting(_) => (
                 StatusCode::NOT_IMPLEMENTED,
                 named("NotImplementedError", message),
             ),

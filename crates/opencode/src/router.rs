@@ -100,9 +100,12 @@ fn surroundings() -> Router<App> {
         .route("/global/health", get(instance::health))
         .route(
             "/global/config",
-            get(catalog::config).patch(offered::not_offered),
+            get(catalog::config).patch(catalog::change_config),
         )
-        .route("/config", get(catalog::config).patch(offered::not_offered))
+        .route(
+            "/config",
+            get(catalog::config).patch(catalog::change_config),
+        )
         .route("/config/providers", get(catalog::config_providers))
         .route("/provider", get(catalog::providers))
         .route("/provider/auth", get(instance::none_mapped))

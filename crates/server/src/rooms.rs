@@ -154,6 +154,7 @@ fn engine_config(config: &Config, url: &str) -> EngineConfig {
         queue_limit: config.limits.queue,
         context_budget: config.limits.context_bytes,
         commands: config.commands.clone(),
+        settings: Some(config.data_dir.join("settings.json")),
         trash_term: Duration::from_secs(u64::from(config.trash_days) * 24 * 3600),
         snapshots: SnapshotConfig {
             directory: (config.snapshots.enabled).then(|| config.data_dir.join("snapshots")),

@@ -169,11 +169,9 @@ impl Actor {
             .session(&self.live.id)
             .await?
             .and_then(|s| s.permission);
-        let action = rules::evaluate(
-            rules.as_deref().unwrap_or_default(),
-            &ask.permission,
-            &ask.patterns,
-        );
+        let mut all = self.inner.settings.now().permission.clone();
+        all.extend(rules.unwrap_or_default());
+        let action = rules::evaluate(&all, &ask.permission, &ask.patterns);
         let by_rule = match action {
             _ if run.stopping.is_some() => Some(PermissionReply::Reject),
             PermissionAction::Allow => Some(PermissionReply::Once),

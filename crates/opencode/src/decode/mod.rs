@@ -3,6 +3,7 @@
 
 mod around;
 mod ask;
+mod config;
 mod part;
 mod prompt;
 mod revert;
@@ -17,6 +18,7 @@ use sessiond_model::{IdError, Timestamp};
 
 pub(crate) use around::{Level, LogLine, log_line, project_update};
 pub(crate) use ask::{answers, permission_reply};
+pub(crate) use config::config_patch;
 pub(crate) use part::part;
 pub(crate) use prompt::prompt;
 pub(crate) use revert::revert;

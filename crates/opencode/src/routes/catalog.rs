@@ -1,9 +1,12 @@
 //! Providers, models, agents, and the configuration that names them.
 
 use axum::extract::State;
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use sessiond_engine::{EngineError, Settings};
 
-use crate::extract::{self, Reply};
+use crate::decode;
+use crate::error::ApiError;
+use crate::extract::{self, Payload, Reply, Selected};
 use crate::state::App;
 use crate::wire;
 
@@ -29,14 +32,38 @@ pub(crate) async fn agents(State(app): State<App>) -> Reply {
 
 /// `/config` and `/global/config`: what of OpenCode's configuration holds here.
 pub(crate) async fn config(State(app): State<App>) -> Reply {
+    extract::json(&shown(&app).await?)
+}
+
+/// Changes what holds, everywhere and for good.
+pub(crate) async fn change_config(State(app): State<App>, _: Selected, body: Payload) -> Reply {
+    let patch = decode::config_patch(body.0, &shown(&app).await?)?;
+    if patch.shares() && !app.engine.config().share.enabled {
+        return Err(EngineError::Disabled {
+            what: "sharing",
+            by: "`share.enabled` in sessiond.toml",
+        }
+        .into());
+    }
+    let change = |before: &Settings| patch.over(before);
+    app.engine.change_settings::<ApiError>(change).await?;
+    extract::json(&shown(&app).await?)
+}
+
+async fn shown(app: &App) -> Result<Map<String, Value>, ApiError> {
     let mut config = json!({
         "$schema": "https://opencode.ai/config.json",
-        "share": if app.engine.config().share.enabled { "manual" } else { "disabled" },
+        "share": if app.engine.sharing_is_on() { "manual" } else { "disabled" },
         "autoupdate": false,
         "agent": {}, "mode": {}, "command": {}, "plugin": [], "mcp": {}, "provider": {},
     });
     if let Some(model) = wire::default_model(&app.engine.agents().await?) {
         config["model"] = model.into();
     }
-    extract::json(&config)
+    let Value::Object(mut config) = config else {
+        return Ok(Map::new());
+    };
+    let said = &app.engine.settings().said;
+    config.extend(said.clone().into_iter().filter(|(name, _)| name != "share"));
+    Ok(config)
 }

@@ -63,7 +63,6 @@ async fn what_is_not_offered_says_so() {
         ("GET", "/find/file?query=x"),
         ("POST", "/global/upgrade"),
         ("GET", "/api/session"),
-        ("PATCH", "/config"),
         ("GET", "/pty"),
     ] {
         let answer = w.send(request(method, path, None)).await;

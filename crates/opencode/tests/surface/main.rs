@@ -3,6 +3,7 @@
 
 mod around;
 mod commands;
+mod config;
 mod fixtures;
 mod instance;
 mod messages;
