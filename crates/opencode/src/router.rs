@@ -8,7 +8,7 @@ use axum::routing::{any, delete, get, patch, post, put};
 use crate::extract;
 use crate::routes::{
     ask, catalog, command, event, experimental, instance, log, message, offered, project, prompt,
-    revert, session, share, tui,
+    revert, session, share, sync, tui,
 };
 use crate::state::{App, OpenCodeState};
 
@@ -28,6 +28,7 @@ pub fn router(state: OpenCodeState) -> Router {
         .merge(surroundings())
         .merge(project::router())
         .merge(tui::router())
+        .merge(sync::router())
         .merge(experimental::router())
         .merge(not_offered())
         .fallback(offered::no_endpoint)
@@ -133,10 +134,7 @@ fn not_offered() -> Router<App> {
         "/global/upgrade",
         "/provider/{providerID}/oauth/authorize",
         "/provider/{providerID}/oauth/callback",
-        "/sync/start",
         "/sync/replay",
-        "/sync/steal",
-        "/sync/history",
         "/vcs/apply",
     ];
     let gets = [

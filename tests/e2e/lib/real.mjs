@@ -17,26 +17,45 @@ function freePort() {
   })
 }
 
+/** The real server as a child process, in a home of its own. */
+export class RealOpencode {
+  static async start(dir) {
+    const server = new RealOpencode()
+    const home = join(dir, "real-opencode")
+    Object.assign(server, { dir, home, project: join(home, "project") })
+    mkdirSync(join(home, ".config/opencode"), { recursive: true })
+    mkdirSync(server.project, { recursive: true })
+    writeFileSync(join(home, ".config/opencode/opencode.json"), JSON.stringify(opencodeConfig("http://127.0.0.1:9")))
+    const port = await freePort()
+    server.url = `http://127.0.0.1:${port}`
+    server.child = new Child("opencode serve", opencodeBin(), ["serve", "--hostname", "127.0.0.1", "--port", String(port)], {
+      env: hermetic(home, opencodeEnv), cwd: server.project,
+    })
+    await server.child.line(/listening on/, { within: 60_000 })
+    // A request that comes while it still starts may never be answered.
+    await until("OpenCode's readiness", async () => {
+      const reply = await fetch(`${server.url}/global/health`, { signal: AbortSignal.timeout(4_000) })
+      return reply.ok
+    }, { within: 60_000, every: 200 })
+    return server
+  }
+
+  async stop() {
+    await this.child.stop(2_000)
+  }
+}
+
 /** The document that `opencode serve` gives of itself. */
 export async function openapiOfOpencode(dir) {
-  const home = join(dir, "real-opencode")
-  mkdirSync(join(home, ".config/opencode"), { recursive: true })
-  mkdirSync(join(home, "project"), { recursive: true })
-  writeFileSync(join(home, ".config/opencode/opencode.json"), JSON.stringify(opencodeConfig("http://127.0.0.1:9")))
-  const port = await freePort()
-  const child = new Child("opencode serve", opencodeBin(), ["serve", "--hostname", "127.0.0.1", "--port", String(port)], {
-    env: hermetic(home, opencodeEnv), cwd: join(home, "project"),
-  })
+  const server = await RealOpencode.start(dir)
   try {
-    await child.line(/listening on/, { within: 60_000 })
     return await until("the OpenAPI document of OpenCode", async () => {
-      // A request that comes while it still starts may never be answered.
-      const reply = await fetch(`http://127.0.0.1:${port}/doc`, { signal: AbortSignal.timeout(4_000) })
+      const reply = await fetch(`${server.url}/doc`, { signal: AbortSignal.timeout(4_000) })
       const doc = await reply.json()
       return doc.paths && doc
     }, { within: 60_000, every: 200 })
   } finally {
-    await child.stop(2_000)
+    await server.stop()
   }
 }
 

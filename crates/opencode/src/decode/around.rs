@@ -1,8 +1,10 @@
 //! Bodies of what is around sessions: projects and the log.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 use sessiond_engine::ProjectUpdate;
-use sessiond_model::{ProjectCommands, ProjectIcon};
+use sessiond_model::{ProjectCommands, ProjectIcon, SessionId};
 
 use super::{Decoded, Node};
 
@@ -63,4 +65,20 @@ pub(crate) fn log_line(body: Option<Value>) -> Decoded<LogLine> {
         message: f.take("message").string()?,
         extra: f.take("extra").optional(|n| n.map("object"))?,
     })
+}
+
+/// The body of `POST /sync/history`: the last number that is known, by session.
+pub(crate) fn known_events(body: Option<Value>) -> Decoded<HashMap<String, u64>> {
+    let entries = Node::root(body).object()?.entries();
+    entries
+        .map(|(session, node)| Ok((session, node.count()?)))
+        .collect()
+}
+
+/// The body of `POST /sync/steal`.
+pub(crate) fn steal(body: Option<Value>) -> Decoded<SessionId> {
+    Node::root(body)
+        .object()?
+        .take("sessionID")
+        .id(SessionId::parse)
 }

@@ -124,6 +124,14 @@ fn lay(under: &mut Map<String, Value>, over: Map<String, Value>) {
     }
 }
 
+/// Who shares sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Manual,
+    Auto,
+    Disabled,
+}
+
 /// What is said, understood.
 fn read(said: Map<String, Value>) -> Result<Settings, ApiError> {
     let mut f = Node::root(Some(Value::Object(said.clone()))).object()?;
@@ -136,16 +144,19 @@ fn read(said: Map<String, Value>) -> Result<Settings, ApiError> {
         Some(Value::Bool(_)) => Ok(()),
         _ => n.word("boolean | \"notify\"", &[("notify", ())]),
     })?;
-    let share = f.take("share").optional(|n| {
-        let words = [
-            ("manual", "manual"),
-            ("auto", "auto"),
-            ("disabled", "disabled"),
-        ];
-        n.word("\"manual\" | \"auto\" | \"disabled\"", &words)
-    })?;
+    let share = match f.take("share") {
+        unset if unset.value.is_none() => None,
+        node => Some(node.word(
+            "\"manual\" | \"auto\" | \"disabled\"",
+            &[
+                ("manual", Sharing::Manual),
+                ("auto", Sharing::Auto),
+                ("disabled", Sharing::Disabled),
+            ],
+        )?),
+    };
     let autoshare = f.take("autoshare").optional(Node::boolean)?;
-    if share == Some("auto") {
+    if share == Some(Sharing::Auto) {
         return Err(ApiError::NoSetting("share: auto".into()));
     }
     if autoshare == Some(true) {
@@ -154,7 +165,7 @@ fn read(said: Map<String, Value>) -> Result<Settings, ApiError> {
     Ok(Settings {
         model: f.take("model").optional(model)?,
         mode: f.take("default_agent").optional(Node::string)?,
-        no_sharing: share == Some("disabled"),
+        no_sharing: share == Some(Sharing::Disabled),
         commands: match f.take("command").optional(Node::object)? {
             Some(commands) => commands.entries().map(command).collect::<Decoded<_>>()?,
             None => Default::default(),
@@ -306,7 +317,7 @@ mod tests {
         assert!(refusal(json!({"share": "auto"})).contains("share"));
         assert_eq!(
             refusal(json!({"share": "never"})),
-            "Expected \"manual\" | \"auto\" | \"disabled\" | null, got \"never\"\n  at [\"share\"]"
+            "Expected \"manual\" | \"auto\" | \"disabled\", got \"never\"\n  at [\"share\"]"
         );
         assert!(refusal(json!({"model": "x"})).contains("[\"model\"]"));
         assert!(refusal(json!({"command": {"a b": {"template": ""}}})).contains("a b"));

@@ -16,7 +16,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sessiond_model::{IdError, Timestamp};
 
-pub(crate) use around::{Level, LogLine, log_line, project_update};
+pub(crate) use around::{Level, LogLine, known_events, log_line, project_update, steal};
 pub(crate) use ask::{answers, permission_reply};
 pub(crate) use config::config_patch;
 pub(crate) use part::part;
@@ -186,6 +186,20 @@ impl Node {
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked above")]
         Ok(Timestamp(number as i64))
+    }
+
+    /// A whole number, not below 0.
+    pub(crate) fn count(self) -> Decoded<u64> {
+        let number = match self.value.as_ref().and_then(Value::as_f64) {
+            Some(number) => number,
+            None => return Err(self.expected("number")),
+        };
+        if number.fract() != 0.0 || !(0.0..=MAX_SAFE_INTEGER).contains(&number) {
+            return Err(self.expected("an integer that is not negative"));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+        #[expect(clippy::cast_sign_loss, reason = "checked above")]
+        Ok(number as u64)
     }
 
     pub(crate) fn map(self, what: &str) -> Decoded<Map<String, Value>> {

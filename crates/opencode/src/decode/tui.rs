@@ -109,13 +109,9 @@ fn toasted(f: &mut Fields) -> Decoded<NoticeBody> {
 
 fn positive(node: Node) -> Decoded<u64> {
     let wrong = node.refuse("Expected an integer greater than 0".into());
-    let number = node.number()?;
-    #[expect(clippy::cast_possible_truncation, reason = "checked here")]
-    #[expect(clippy::cast_sign_loss, reason = "checked here")]
-    if number.fract() == 0.0 && (1.0..=super::MAX_SAFE_INTEGER).contains(&number) {
-        Ok(number as u64)
-    } else {
-        Err(wrong)
+    match node.count() {
+        Ok(0) => Err(wrong),
+        other => other,
     }
 }
 

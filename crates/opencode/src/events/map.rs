@@ -112,11 +112,11 @@ pub(super) struct StatusDto {
 
 /// An event of OpenCode, not yet in an envelope.
 #[derive(Debug)]
-struct Out<'a> {
-    r#type: &'static str,
-    properties: Properties<'a>,
+pub(super) struct Out<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) properties: Properties<'a>,
     /// Whether OpenCode keeps it: such events are told once more as `sync`.
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 fn kept<'a>(r#type: &'static str, properties: Properties<'a>) -> Vec<Out<'a>> {
@@ -135,7 +135,11 @@ fn passing<'a>(r#type: &'static str, properties: Properties<'a>) -> Vec<Out<'a>>
     }]
 }
 
-fn outs<'a>(session_id: &'a SessionId, at: Timestamp, body: &'a EventBody) -> Vec<Out<'a>> {
+pub(super) fn outs<'a>(
+    session_id: &'a SessionId,
+    at: Timestamp,
+    body: &'a EventBody,
+) -> Vec<Out<'a>> {
     let session = |s: &'a Session| Properties::Session {
         session_id,
         info: SessionDto::of(s),
@@ -349,13 +353,18 @@ pub(super) fn event(surface: Surface, origin: Origin, e: &Event) -> Vec<u8> {
     join(&frames, position)
 }
 
+/// The number of an event among those of its session, from 0.
+pub(super) fn sync_seq(e: &Event) -> u64 {
+    e.session_seq.0.saturating_sub(1)
+}
+
 fn sync<'a>(e: &'a Event, out: &'a Out<'a>, id: &'a str) -> Sync<'a> {
     Sync {
         r#type: "sync",
         event: SyncEvent {
             id,
             r#type: format!("{}.1", out.r#type),
-            seq: e.session_seq.0.saturating_sub(1),
+            seq: sync_seq(e),
             aggregate_id: &e.session_id,
             data: &out.properties,
         },

@@ -14,4 +14,5 @@ pub(crate) mod prompt;
 pub(crate) mod revert;
 pub(crate) mod session;
 pub(crate) mod share;
+pub(crate) mod sync;
 pub(crate) mod tui;

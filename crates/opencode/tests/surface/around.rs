@@ -302,3 +302,60 @@ async fn lines_of_clients_are_logged_or_refused() {
         assert!(answer.json().to_string().contains(field));
     }
 }
+
+#[tokio::test]
+async fn the_history_is_what_the_stream_told_as_sync() {
+    let w = World::new().await;
+    let mut global = w.stream("/global/event", None).await;
+    let session = w.session().await;
+    let other = w.session().await;
+    w.say(&session, "hello").await.ok();
+    let history = w.call("POST", "/sync/history", json!({})).await.ok();
+    let rows = history.as_array().unwrap();
+    assert!(
+        rows.iter()
+            .any(|row| row["type"] == "message.part.updated.1")
+    );
+    assert!(rows.iter().any(|row| row["aggregate_id"] == other));
+    let mut told: Vec<Value> = Vec::new();
+    while told
+        .last()
+        .is_none_or(|t| t["id"] != rows.last().unwrap()["id"])
+    {
+        let frame = global.up_to("sync").await.pop().unwrap();
+        told.push(frame.event()["syncEvent"].clone());
+    }
+    // What has changed again since is told once, as it is now.
+    for row in rows.iter().filter(|row| row["aggregate_id"] == session) {
+        let same = told.iter().find(|t| t["id"] == row["id"]).unwrap();
+        assert_eq!((&same["seq"], &same["type"]), (&row["seq"], &row["type"]));
+        assert_eq!(same["aggregateID"], row["aggregate_id"]);
+    }
+    let last = rows
+        .iter()
+        .rev()
+        .find(|row| row["aggregate_id"] == session)
+        .unwrap();
+    let same = told.iter().find(|t| t["id"] == last["id"]).unwrap();
+    assert_eq!(same["data"], last["data"]);
+    // Only what comes after the number that is known.
+    let known = json!({session.as_str(): last["seq"], other.as_str(): 0});
+    assert_eq!(w.call("POST", "/sync/history", known).await.ok(), json!([]));
+    let known = json!({session.as_str(): last["seq"].as_u64().unwrap() - 1, other.as_str(): 0});
+    assert_eq!(
+        w.call("POST", "/sync/history", known).await.ok(),
+        json!([last])
+    );
+    for wrong in [
+        json!({session.as_str(): "x"}),
+        json!({session.as_str(): -1}),
+        json!([]),
+    ] {
+        w.call("POST", "/sync/history", wrong).await.refused(400);
+    }
+    let steal = w
+        .call("POST", "/sync/steal", json!({"sessionID": session}))
+        .await;
+    steal.refused(400);
+    assert_eq!(steal.json()["_tag"], "BadRequest");
+}
