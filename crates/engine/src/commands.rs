@@ -15,7 +15,7 @@ pub(crate) const INIT: &str = "init";
 /// Longest command line or argument text, in bytes: what a system takes as one argument.
 const MAX_TEXT: usize = 100_000;
 /// What the user message of a shell command says.
-const SHELL_TEXT: &str = "The following tool was executed by the user";
+pub const SHELL_TEXT: &str = "The following tool was executed by the user";
 
 const INIT_DESCRIPTION: &str = "write AGENTS.md: what an agent must know of this project";
 const INIT_TEMPLATE: &str = "\

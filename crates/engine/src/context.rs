@@ -220,6 +220,8 @@ mod tests {
             id: MessageId::trusted(&format!("msg_{n}")),
             session_id: SessionId::trusted("ses_1"),
             position: n,
+            created: sessiond_model::Seq(1),
+            changed: sessiond_model::Seq(1),
             info: info.into(),
             parts: vec![PartDoc {
                 id: PartId::trusted(&format!("prt_{n}")),

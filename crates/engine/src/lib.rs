@@ -37,6 +37,7 @@ mod visible;
 mod workspace;
 mod worktree;
 
+pub use commands::SHELL_TEXT;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use follow::{Followed, ShareFollower};

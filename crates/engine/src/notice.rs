@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sessiond_model::{FileDiff, MessageId, ProjectId, SessionId, Timestamp};
+use sessiond_model::{FileDiff, MessageId, ModelRef, ProjectId, SessionId, Timestamp};
 
 /// A passing word, on a session or on what is around sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,13 @@ pub enum NoticeBody {
         arguments: String,
         /// The answer.
         message_id: MessageId,
+    },
+    /// Prompts that name no agent or model get this one from now on.
+    Switched {
+        /// OpenCode agent (mode).
+        agent: Option<String>,
+        /// Model.
+        model: Option<ModelRef>,
     },
     /// The conversation was summarised.
     Compacted,

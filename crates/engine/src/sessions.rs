@@ -10,7 +10,7 @@ use sessiond_model::{
 use sessiond_store::{EntityKind, SessionHead, SessionPage, SessionQuery, StoreError};
 
 use crate::engine::{Engine, Inner, Result};
-use crate::{Created, EngineError, NewSession, SessionUpdate, Workspace};
+use crate::{Created, EngineError, NewSession, NoticeBody, PromptInput, SessionUpdate, Workspace};
 
 /// Longest title, in bytes.
 const MAX_TITLE: usize = 16 * 1024;
@@ -174,7 +174,7 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound`, `Changed` when `if_revision` does not hold, `Invalid` for a value out of
-    /// bounds.
+    /// bounds, an agent or a model that is not known.
     pub async fn update_session(
         &self,
         id: &SessionId,
@@ -185,6 +185,15 @@ impl Engine {
             .as_deref()
             .or(update.permission_append.as_deref());
         check_bounds(update.title.as_deref(), update.metadata.as_ref(), rules)?;
+        let is_switch = update.agent.is_some() || update.model.is_some();
+        if is_switch {
+            let asked = PromptInput {
+                agent: update.agent.clone(),
+                model: update.model.clone(),
+                ..PromptInput::default()
+            };
+            self.0.options(&self.session(id).await?, &asked, false)?;
+        }
         let archived_at = match update.archived_at {
             // Taken out of an archive that it is not in: no change.
             Some(None) if self.session(id).await?.archived_at.is_none() => None,
@@ -193,12 +202,19 @@ impl Engine {
         // Clients show sessions by their last activity; a new title is none.
         let touch = update.metadata.is_some()
             || update.permission.is_some()
-            || update.permission_append.is_some();
+            || update.permission_append.is_some()
+            || is_switch;
+        let switched = NoticeBody::Switched {
+            agent: update.agent.clone(),
+            model: update.model.clone(),
+        };
         let patch = SessionPatch {
             title: update.title,
             metadata: update.metadata,
             permission_append: update.permission_append,
             permission: update.permission,
+            agent: update.agent,
+            model: update.model,
             archived_at,
             touch,
             ..SessionPatch::default()
@@ -223,6 +239,9 @@ impl Engine {
             }
             other => other?,
         };
+        if is_switch {
+            self.0.notice(&*self.0.live(id).await?, switched);
+        }
         committed
             .session
             .ok_or_else(|| EngineError::Internal("an update without a session".into()))

@@ -171,6 +171,10 @@ pub struct SessionUpdate {
     pub permission_append: Option<Vec<PermissionRule>>,
     /// Replaces the permission rules.
     pub permission: Option<Vec<PermissionRule>>,
+    /// OpenCode agent (mode) of prompts that name none.
+    pub agent: Option<String>,
+    /// Model of prompts that name none.
+    pub model: Option<ModelRef>,
     /// Archives (`Some(Some)`) or un-archives (`Some(None)`).
     pub archived_at: Option<Option<Timestamp>>,
     /// Only when the session's revision is this one.

@@ -124,6 +124,8 @@ mod tests {
             id: MessageId::trusted("msg_1"),
             session_id: SessionId::trusted("ses_1"),
             position,
+            created: sessiond_model::Seq(1),
+            changed: sessiond_model::Seq(1),
             info: "{}".into(),
             parts: vec![part("prt_1"), part("prt_2"), part("prt_3")],
         }

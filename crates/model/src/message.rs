@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{FileDiff, MessageId, PartId, SessionId, Timestamp, Tokens};
+use crate::{FileDiff, MessageId, PartId, Seq, SessionId, Timestamp, Tokens};
 
 /// One message of a session.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -250,6 +250,10 @@ pub struct MessageDoc {
     /// Its place in the session, counted from 1 in commit order; the sort key of the
     /// transcript and of page cursors.
     pub position: u64,
+    /// The event that told of it first.
+    pub created: Seq,
+    /// The event that told of it last, its parts aside.
+    pub changed: Seq,
     /// [`MessageInfo`] as JSON object text.
     pub info: String,
     /// Its parts, by id.

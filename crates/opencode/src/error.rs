@@ -169,7 +169,7 @@ fn not_found(kind: EntityKind, id: &str) -> Value {
 }
 
 /// The engine names fields as `model.providerID` or `parts[0].url`.
-fn invalid(field: &str, reason: &str) -> Reject {
+pub(crate) fn invalid(field: &str, reason: &str) -> Reject {
     let kind = if field == "directory" {
         Kind::Query
     } else {
@@ -189,7 +189,7 @@ fn invalid(field: &str, reason: &str) -> Reject {
     reject
 }
 
-fn unavailable(reason: &str, seconds: u64) -> Response {
+pub(crate) fn unavailable(reason: &str, seconds: u64) -> Response {
     let body = json!({"_tag": "ServiceUnavailableError", "message": reason,
         "service": "sessiond"});
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();

@@ -11,6 +11,7 @@ mod extract;
 mod router;
 mod routes;
 mod state;
+mod v2;
 mod wire;
 
 pub use router::{root_health, router};

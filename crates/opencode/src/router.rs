@@ -30,6 +30,7 @@ pub fn router(state: OpenCodeState) -> Router {
         .merge(tui::router())
         .merge(sync::router())
         .merge(experimental::router())
+        .merge(crate::v2::router())
         .merge(not_offered())
         .fallback(offered::no_endpoint)
         .method_not_allowed_fallback(offered::no_method)
@@ -152,7 +153,7 @@ fn not_offered() -> Router<App> {
         "/vcs/diff/raw",
     ];
     let trees = [
-        "/api/{*rest}",
+        "/api/fs/{*rest}",
         "/experimental/project/{*rest}",
         "/mcp/{*rest}",
         "/pty/{*rest}",

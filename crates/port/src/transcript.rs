@@ -163,6 +163,8 @@ mod tests {
             id: MessageId::trusted("msg_1"),
             session_id: SessionId::trusted("ses_1"),
             position: 1,
+            created: sessiond_model::Seq(1),
+            changed: sessiond_model::Seq(1),
             info: info.into(),
             parts: bodies
                 .iter()

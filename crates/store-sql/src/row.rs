@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sessiond_model::{
     Health, IdStamp, MessageDoc, MessageId, MessageInfo, MessageModel, MessageTime, PartBody,
-    PartDoc, PartId, ProjectId, Session, SessionId, SessionSeq, Status, StatusKind, Timestamp,
+    PartDoc, PartId, ProjectId, Seq, Session, SessionId, SessionSeq, Status, StatusKind, Timestamp,
     UserInfo,
 };
 use sessiond_store::{SessionHead, StoreError, StoreResult};
@@ -134,11 +134,13 @@ pub(crate) struct MessageRow {
 }
 
 impl MessageRow {
-    /// Reads `mid, id, position, sum, info`.
+    /// Reads `mid, id, position, created_seq, seq, sum, info`.
     pub(crate) fn read(mut row: Row, session_id: &SessionId) -> Self {
         let mid = row.int();
         let id = MessageId::trusted(&row.text());
         let position = row.unsigned();
+        let created = Seq(row.unsigned());
+        let changed = Seq(row.unsigned());
         let sum = row.int();
         let (info, parts, damaged) = match checked::<MessageInfo>(row.text(), sum, row.is_bad()) {
             Text::Whole(info) => (info, Vec::new(), false),
@@ -157,6 +159,8 @@ impl MessageRow {
                 id,
                 session_id: session_id.clone(),
                 position,
+                created,
+                changed,
                 info,
                 parts,
             },

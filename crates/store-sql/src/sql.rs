@@ -142,9 +142,9 @@ pub(crate) const MESSAGE_INSERT: &str = "INSERT INTO message (sid, position, id,
 pub(crate) const MESSAGE_UPDATE: &str =
     "UPDATE message SET seq = $2, sum = $3, info = $4 WHERE mid = $1";
 pub(crate) const MESSAGE_DELETE: &str = "DELETE FROM message WHERE mid = $1";
-pub(crate) const MESSAGE_BY_ID: &str = "SELECT m.mid, m.id, m.position, m.sum, m.info \
+pub(crate) const MESSAGE_BY_ID: &str = "SELECT m.mid, m.id, m.position, m.created_seq, m.seq, m.sum, m.info \
      FROM message m JOIN session s ON s.sid = m.sid WHERE m.id = $2 AND s.id = $1";
-pub(crate) const MESSAGES_BEFORE: &str = "SELECT m.mid, m.id, m.position, m.sum, m.info \
+pub(crate) const MESSAGES_BEFORE: &str = "SELECT m.mid, m.id, m.position, m.created_seq, m.seq, m.sum, m.info \
      FROM message m WHERE m.sid = $1 AND m.position < $2 ORDER BY m.position DESC LIMIT $3";
 /// Unordered: bodies are large, and sorting them is cheaper where only the ids move.
 pub(crate) const PARTS_BETWEEN: &str = "SELECT p.mid, p.id, p.sum, COALESCE(p.body, b.body) \

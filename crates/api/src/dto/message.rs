@@ -311,6 +311,8 @@ mod tests {
             id: MessageId::trusted("msg_1"),
             session_id: SessionId::trusted("ses_1"),
             position: 4,
+            created: sessiond_model::Seq(1),
+            changed: sessiond_model::Seq(1),
             info: info.to_owned(),
             parts: bodies
                 .iter()

@@ -473,6 +473,7 @@ impl PatchSession {
             permission: self.permission.map(rules).transpose()?,
             archived_at: self.archived_at.map(|at| at.map(Timestamp)),
             if_revision,
+            ..SessionUpdate::default()
         })
     }
 }

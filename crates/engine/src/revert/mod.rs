@@ -101,6 +101,43 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Makes a revert final, as the next prompt would: the hidden messages are removed, the files
+    /// stay as they are. Nothing is done in a session that is not reverted.
+    ///
+    /// # Errors
+    /// `NotFound`, `Busy`.
+    pub async fn commit_revert(&self, id: &SessionId) -> Result<Arc<Session>> {
+        let inner = &self.0;
+        inner.refuse_when_stopping()?;
+        let live = inner.live(id).await?;
+        let _undo = live.undo.lock().await;
+        inner.settle_restore(&live).await?;
+        let session = inner.idle_session(&live).await?;
+        let changes = inner.cleanup(&session).await?;
+        if changes.is_empty() {
+            return Ok(Arc::new(session));
+        }
+        let committed = inner
+            .submit(id, vec![Require::NotDeleted], changes)
+            .await
+            .map_err(|e| deleted_meanwhile(e, id))?;
+        committed
+            .session
+            .ok_or_else(|| EngineError::Internal("a revert without a session".into()))
+    }
+}
+
+/// A session that was moved to the trash is none.
+fn deleted_meanwhile(error: StoreError, id: &SessionId) -> EngineError {
+    match error {
+        StoreError::Precondition(Require::NotDeleted) => {
+            EngineError::not_found(EntityKind::Session, id)
+        }
+        e => e.into(),
+    }
+}
+
 /// Why files may be as the turns left them after a revert.
 fn not_captured(turns: &[Turn]) -> Vec<String> {
     let reasons = turns.iter().filter_map(|turn| {
@@ -158,12 +195,7 @@ impl Inner {
             vec![Change::SetRestore(Some(Box::new(pending.clone())))],
         )
         .await
-        .map_err(|e| match e {
-            StoreError::Precondition(Require::NotDeleted) => {
-                EngineError::not_found(EntityKind::Session, &live.id)
-            }
-            e => e.into(),
-        })?;
+        .map_err(|e| deleted_meanwhile(e, &live.id))?;
         self.carry_out(live, session, worktree, pending, warnings)
             .await
     }

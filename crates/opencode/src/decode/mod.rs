@@ -10,6 +10,7 @@ mod revert;
 mod session;
 pub(crate) mod tui;
 mod turn;
+pub(crate) mod v2;
 
 use std::fmt;
 
@@ -149,6 +150,12 @@ impl Node {
                 read(self).map(Some)
             }
         }
+    }
+
+    /// Refusals don't offer `null`, although it is taken.
+    pub(crate) fn plain(mut self) -> Self {
+        self.nullable = false;
+        self
     }
 
     pub(crate) fn string(self) -> Decoded<String> {

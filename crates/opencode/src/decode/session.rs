@@ -65,7 +65,7 @@ pub(crate) fn session_update(body: Option<Value>) -> Decoded<Option<SessionUpdat
 }
 
 /// `{id, providerID, variant?}`.
-fn session_model(node: Node) -> Decoded<ModelRef> {
+pub(super) fn session_model(node: Node) -> Decoded<ModelRef> {
     let mut f = node.object()?;
     Ok(ModelRef {
         id: f.take("id").string()?,

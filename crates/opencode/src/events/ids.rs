@@ -6,7 +6,7 @@ use sessiond_model::{IdStamp, Timestamp};
 
 /// Frames that one event can give.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     First,
     Second,
 }
@@ -18,7 +18,7 @@ fn id(at: Timestamp, tail: &str) -> String {
 }
 
 /// Of a durable event.
-pub(super) fn durable(at: Timestamp, seq: u64, slot: Slot) -> String {
+pub(crate) fn durable(at: Timestamp, seq: u64, slot: Slot) -> String {
     let slot = match slot {
         Slot::First => 'A',
         Slot::Second => 'B',
@@ -26,24 +26,29 @@ pub(super) fn durable(at: Timestamp, seq: u64, slot: Slot) -> String {
     id(at, &format!("{seq:013}{slot}"))
 }
 
+/// Of an event that `/api/*` tells under this number.
+pub(crate) fn kept(at: Timestamp, number: u64) -> String {
+    id(at, &format!("{number:014}"))
+}
+
 /// Of a frame that only one connection sees: the `n`th of a stream opened at `at`.
-pub(super) fn local(at: Timestamp, n: u64) -> String {
+pub(crate) fn local(at: Timestamp, n: u64) -> String {
     id(at, &format!("{n:013}L"))
 }
 
 /// Of the server's own frames on one connection.
-pub(super) fn server(at: Timestamp, n: u64) -> String {
+pub(crate) fn server(at: Timestamp, n: u64) -> String {
     id(at, &format!("{n:013}S"))
 }
 
 /// Of live growth of a part.
-pub(super) fn delta(d: &Delta) -> String {
+pub(crate) fn delta(d: &Delta) -> String {
     let part = d.part_id.as_str().trim_start_matches("prt_");
     format!("evt_{:012x}{part}", d.offset)
 }
 
 /// Of a passing word.
-pub(super) fn notice(n: &Notice) -> String {
+pub(crate) fn notice(n: &Notice) -> String {
     id(n.at, &format!("{:013}N", n.number))
 }
 

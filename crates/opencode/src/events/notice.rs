@@ -14,7 +14,7 @@ const EVERYWHERE: &str = "global";
 /// What a notice says; one shape per type.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Said<'a> {
+pub(crate) enum Said<'a> {
     Nothing {},
     Session {
         #[serde(rename = "sessionID")]
@@ -59,7 +59,9 @@ pub(super) fn frame(surface: Surface, n: &Notice) -> Vec<u8> {
         return Vec::new();
     }
     let id = ids::notice(n);
-    let (r#type, said) = said(n);
+    let Some((r#type, said)) = said(n) else {
+        return Vec::new();
+    };
     let payload = Payload {
         id: &id,
         r#type,
@@ -76,9 +78,11 @@ pub(super) fn frame(surface: Surface, n: &Notice) -> Vec<u8> {
     join(&[frame], None)
 }
 
-fn said(n: &Notice) -> (&'static str, Said<'_>) {
+/// The type and the content of a notice; `None` when only `/api/*` has a word for it.
+pub(crate) fn said(n: &Notice) -> Option<(&'static str, Said<'_>)> {
     let session_id = n.session_id.as_ref();
-    match &n.body {
+    Some(match &n.body {
+        NoticeBody::Switched { .. } => return None,
         NoticeBody::DiffChanged(diff) => ("session.diff", Said::Diff { session_id, diff }),
         NoticeBody::CommandExecuted {
             name,
@@ -123,5 +127,5 @@ fn said(n: &Notice) -> (&'static str, Said<'_>) {
             },
         ),
         NoticeBody::AllDropped => ("global.disposed", Said::Nothing {}),
-    }
+    })
 }

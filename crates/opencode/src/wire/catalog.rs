@@ -27,18 +27,18 @@ pub(crate) struct ProviderDto<'a> {
     source: &'static str,
     env: [&'static str; 0],
     options: Map<String, Value>,
-    models: BTreeMap<&'a str, ModelDto<'a>>,
+    pub(crate) models: BTreeMap<&'a str, ModelDto<'a>>,
 }
 
 /// A model. Agents don't tell prices and limits: 0 stands for unknown.
 #[derive(Debug, Serialize)]
-struct ModelDto<'a> {
-    id: &'a str,
+pub(crate) struct ModelDto<'a> {
+    pub(crate) id: &'a str,
     #[serde(rename = "providerID")]
-    provider_id: &'a str,
+    pub(crate) provider_id: &'a str,
     api: Api<'a>,
-    name: &'a str,
-    capabilities: Capabilities,
+    pub(crate) name: &'a str,
+    pub(crate) capabilities: Capabilities,
     cost: Cost,
     limit: Limit,
     status: &'static str,
@@ -55,21 +55,21 @@ struct Api<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Capabilities {
+pub(crate) struct Capabilities {
     temperature: bool,
     reasoning: bool,
     attachment: bool,
     toolcall: bool,
-    input: Media,
+    pub(crate) input: Media,
     output: Media,
     interleaved: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Media {
+pub(crate) struct Media {
     text: bool,
-    audio: bool,
-    image: bool,
+    pub(crate) audio: bool,
+    pub(crate) image: bool,
     video: bool,
     pdf: bool,
 }
@@ -187,9 +187,9 @@ fn model<'a>(agent: &'a AgentStatus, id: &'a str, name: &'a str) -> ModelDto<'a>
 /// A mode, as OpenCode's agent.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct AgentDto {
-    name: String,
+    pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
+    pub(crate) description: Option<String>,
     mode: &'static str,
     native: bool,
     permission: [u8; 0],

@@ -7,7 +7,7 @@ mod diff;
 mod project;
 
 pub(crate) use ask::{PermissionDto, QuestionDto};
-pub(crate) use catalog::{agents, default_model, providers};
+pub(crate) use catalog::{AgentDto, ModelDto, agents, default_model, providers};
 pub(crate) use command::commands;
 pub(crate) use diff::diffs;
 pub(crate) use project::{GlobalSessionDto, ProjectDto};

@@ -62,7 +62,7 @@ async fn what_is_not_offered_says_so() {
         ("GET", "/file?path=."),
         ("GET", "/find/file?query=x"),
         ("POST", "/global/upgrade"),
-        ("GET", "/api/session"),
+        ("GET", "/api/pty"),
         ("GET", "/pty"),
     ] {
         let answer = w.send(request(method, path, None)).await;

@@ -13,3 +13,4 @@ mod sessions;
 mod shares;
 mod streams;
 mod support;
+mod v2;

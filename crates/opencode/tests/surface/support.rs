@@ -271,10 +271,18 @@ impl Stream {
                 .unwrap();
             self.text.push_str(std::str::from_utf8(&bytes).unwrap());
             while let Some((frame, rest)) = self.text.split_once("\n\n") {
-                self.frames.push_back(parse(frame));
+                if frame != ": heartbeat" {
+                    self.frames.push_back(parse(frame));
+                }
                 self.text = rest.to_owned();
             }
         }
+    }
+
+    /// Waits for a comment that only keeps the connection.
+    pub(crate) async fn heartbeat(&mut self) {
+        let frame = self.body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), ": heartbeat\n\n");
     }
 
     /// All frames up to the first one of that type, and it.

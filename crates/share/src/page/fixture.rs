@@ -64,6 +64,8 @@ pub(crate) fn doc(position: u64, role: &str, parts: &[Value]) -> MessageDoc {
         id: MessageId::trusted(&format!("msg_{position}")),
         session_id: SessionId::trusted("ses_x"),
         position,
+        created: sessiond_model::Seq(1),
+        changed: sessiond_model::Seq(1),
         info: info.to_string(),
         parts: parts.iter().enumerate().map(part).collect(),
     }

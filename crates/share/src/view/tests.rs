@@ -185,6 +185,8 @@ fn a_message_that_cannot_be_read_hides_no_other() {
         id: MessageId::trusted("msg_x"),
         session_id: SessionId::trusted("ses_x"),
         position: 1,
+        created: sessiond_model::Seq(1),
+        changed: sessiond_model::Seq(1),
         info: "{".into(),
         parts: vec![PartDoc {
             id: PartId::trusted("prt_x"),

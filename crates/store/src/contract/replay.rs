@@ -130,6 +130,8 @@ pub async fn replay_shows_messages_at_their_creation_too(bench: &mut Bench) {
     }
     let all = bodies(bench).await;
     let newest = fx::user(&id, "m", 1_300);
+    let doc = bench.message(&id, "m").await;
+    assert_eq!((doc.created, doc.changed), (Seq(2), Seq(4)));
     assert!(matches!(&all[1], EventBody::MessageUpdated(m) if **m == newest));
     assert!(superseded(&all[2], EventKind::MessageUpdated));
     assert!(matches!(&all[3], EventBody::MessageUpdated(m) if **m == newest));

@@ -308,6 +308,8 @@ fn doc(record: &MessageRecord) -> StoreResult<MessageDoc> {
         id: record.message.id.clone(),
         session_id: record.message.session_id.clone(),
         position: record.position,
+        created: record.mark.created,
+        changed: record.mark.newest,
         info: serde_json::to_string(&record.message.info).map_err(fault)?,
         parts: (record.parts.values())
             .map(|p| {

@@ -1,0 +1,7 @@
+pub(crate) mod ask;
+pub(crate) mod event;
+pub(crate) mod message;
+pub(crate) mod place;
+pub(crate) mod prompt;
+pub(crate) mod revert;
+pub(crate) mod session;

@@ -1,0 +1,700 @@
+//! `/api/*`: the same sessions, seen the other way.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::{Frame, Stream, World};
+
+fn api(session: &str, rest: &str) -> String {
+    format!("/api/session/{session}{rest}")
+}
+
+async fn prompt(w: &World, session: &str, text: &str) -> Value {
+    let body = json!({"prompt": {"text": text}});
+    let answer = w.call("POST", &api(session, "/prompt"), body).await.ok();
+    answer["data"].clone()
+}
+
+async fn wait(w: &World, session: &str) {
+    let answer = w.call("POST", &api(session, "/wait"), json!({})).await;
+    answer.refused(204);
+}
+
+/// From now on the demo agent asks nobody.
+async fn unattended(w: &World, session: &str) {
+    let switch = json!({"agent": "auto"});
+    let switched = w.call("POST", &api(session, "/agent"), switch).await;
+    switched.refused(204);
+}
+
+/// The transcript, oldest first.
+async fn messages(w: &World, session: &str) -> Vec<Value> {
+    let listed = w.get(&api(session, "/message?order=asc")).await.ok();
+    listed["data"].as_array().unwrap().clone()
+}
+
+/// What a client makes of a session's events.
+#[derive(Default)]
+struct Fold {
+    messages: Vec<Value>,
+    numbers: Vec<u64>,
+}
+
+impl Fold {
+    fn assistant(&mut self, data: &Value) -> &mut Value {
+        let id = &data["assistantMessageID"];
+        let mut all = self.messages.iter_mut();
+        all.rfind(|m| m["id"] == *id).expect("a known answer")
+    }
+
+    fn piece(&mut self, data: &Value, key: &str, like: Value) -> &mut Value {
+        let id = data[key].clone();
+        let message = self.assistant(data);
+        let content = message["content"].as_array_mut().unwrap();
+        if !content.iter().any(|p| p["id"] == id) {
+            content.push(like);
+        }
+        content.iter_mut().find(|p| p["id"] == id).unwrap()
+    }
+
+    fn take(&mut self, event: &Value) {
+        let data = &event["data"];
+        if let Some(number) = event["durable"]["seq"].as_u64() {
+            self.numbers.push(number);
+        }
+        let name = event["type"].as_str().unwrap();
+        match name.trim_start_matches("session.next.") {
+            "prompted" => {
+                let mut message = json!({"id": data["messageID"], "type": "user"});
+                let prompt = data["prompt"].as_object().unwrap().clone();
+                message.as_object_mut().unwrap().extend(prompt);
+                self.messages.push(message);
+            }
+            "step.started" => self.messages.push(json!({"id": data["assistantMessageID"],
+                "type": "assistant", "agent": data["agent"], "content": []})),
+            "step.ended" => {
+                let message = self.assistant(data);
+                message["finish"] = data["finish"].clone();
+                message["tokens"] = data["tokens"].clone();
+            }
+            "step.failed" => {
+                let message = self.assistant(data);
+                message["finish"] = "error".into();
+                message["error"] = data["error"].clone();
+            }
+            "text.ended" => {
+                let piece = json!({"type": "text", "id": data["textID"]});
+                self.piece(data, "textID", piece)["text"] = data["text"].clone();
+            }
+            "reasoning.ended" => {
+                let piece = json!({"type": "reasoning", "id": data["reasoningID"]});
+                self.piece(data, "reasoningID", piece)["text"] = data["text"].clone();
+            }
+            "tool.input.started" => {
+                let state = json!({"status": "pending", "input": ""});
+                let piece = json!({"type": "tool", "id": data["callID"], "name": data["name"],
+                    "state": state});
+                self.piece(data, "callID", piece);
+            }
+            "tool.called" => {
+                self.piece(data, "callID", Value::Null)["state"] = json!({"status": "running",
+                    "input": data["input"], "structured": {}, "content": []});
+            }
+            "tool.progress" => {
+                let state = &mut self.piece(data, "callID", Value::Null)["state"];
+                state["structured"] = data["structured"].clone();
+                state["content"] = data["content"].clone();
+            }
+            "tool.success" => {
+                let state = &mut self.piece(data, "callID", Value::Null)["state"];
+                state["status"] = "completed".into();
+                for key in ["structured", "content", "outputPaths"] {
+                    state[key] = data[key].clone();
+                }
+            }
+            "tool.failed" => {
+                let state = &mut self.piece(data, "callID", Value::Null)["state"];
+                state["status"] = "error".into();
+                state["error"] = data["error"].clone();
+            }
+            "shell.started" => self.messages.push(json!({"id": data["messageID"],
+                "type": "shell", "callID": data["callID"], "command": data["command"]})),
+            "shell.ended" => {
+                let call = &data["callID"];
+                let mut all = self.messages.iter_mut();
+                let message = all.find(|m| m["callID"] == *call).unwrap();
+                message["output"] = data["output"].clone();
+            }
+            "compaction.ended" => self.messages.push(json!({"id": data["messageID"],
+                "type": "compaction", "summary": data["text"], "reason": data["reason"],
+                "recent": data["recent"]})),
+            _ => {}
+        }
+    }
+}
+
+/// Leaves only what a fold has: times, models and captures are told elsewhere.
+fn bare(message: &Value) -> Value {
+    let mut message = message.clone();
+    let object = message.as_object_mut().unwrap();
+    for key in ["time", "model", "cost", "snapshot"] {
+        object.remove(key);
+    }
+    for piece in object
+        .get_mut("content")
+        .into_iter()
+        .flat_map(|c| c.as_array_mut().unwrap())
+    {
+        let piece = piece.as_object_mut().unwrap();
+        piece.remove("time");
+        piece.remove("provider");
+    }
+    message
+}
+
+async fn until_step_ended(stream: &mut Stream, times: usize) -> Vec<Frame> {
+    let mut all = Vec::new();
+    let ends = ["session.next.step.ended", "session.next.step.failed"];
+    while all
+        .iter()
+        .filter(|f: &&Frame| ends.iter().any(|e| f.is(e)))
+        .count()
+        < times
+    {
+        all.push(stream.next().await);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fold_of_a_sessions_events_is_its_transcript() {
+    let w = World::new().await;
+    let id = w.session().await;
+    unattended(&w, &id).await;
+    let mut live = w.stream(&api(&id, "/event"), None).await;
+    for text in ["/think a moment\nhello", "/write a.txt some", "/run false"] {
+        prompt(&w, &id, text).await;
+        wait(&w, &id).await;
+    }
+    w.call(
+        "POST",
+        &format!("/session/{id}/shell"),
+        json!({"agent": "build", "command": "echo out"}),
+    )
+    .await
+    .ok();
+    prompt(&w, &id, "and now").await;
+    wait(&w, &id).await;
+    let want: Vec<_> = messages(&w, &id).await.iter().map(bare).collect();
+    let kinds: Vec<_> = want.iter().map(|m| m["type"].as_str().unwrap()).collect();
+    let turn = ["user", "assistant"];
+    assert_eq!(kinds[6], "shell");
+    assert_eq!((&kinds[..2], kinds.len()), (&turn[..], 9));
+    // Live, replayed and paged: the same.
+    let mut folds = BTreeMap::new();
+    let live = until_step_ended(&mut live, 4).await;
+    folds.insert("live", live);
+    let mut again = w.stream(&api(&id, "/event?after=0"), None).await;
+    folds.insert("replayed", until_step_ended(&mut again, 4).await);
+    for (name, frames) in &folds {
+        let mut fold = Fold::default();
+        for frame in frames {
+            assert_eq!(frame.id, frame.data["durable"]["seq"].as_u64(), "{name}");
+            fold.take(&frame.data);
+        }
+        assert!(
+            fold.numbers.is_sorted_by(|a, b| a < b),
+            "{name}: {:?}",
+            fold.numbers
+        );
+        assert_eq!(fold.messages, want, "{name}");
+    }
+    let mut fold = Fold::default();
+    let mut after = 0;
+    loop {
+        let page = w
+            .get(&api(&id, &format!("/history?after={after}&limit=7")))
+            .await
+            .ok();
+        for event in page["data"].as_array().unwrap() {
+            fold.take(event);
+        }
+        after = *fold.numbers.last().unwrap();
+        if page["hasMore"] == false {
+            break;
+        }
+    }
+    assert_eq!(fold.messages, want, "paged");
+    // Going on after a number tells the rest, and nothing twice.
+    let cut = fold.numbers[fold.numbers.len() / 2];
+    let mut rest = w
+        .stream(&api(&id, &format!("/event?after={cut}")), None)
+        .await;
+    let mut last = Some(cut);
+    for number in fold.numbers.iter().filter(|n| **n > cut) {
+        let frame = rest.next().await;
+        assert!(frame.id > last);
+        last = frame.id;
+        assert_eq!(frame.id, Some(*number));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_families_see_the_same() {
+    let w = World::new().await;
+    let created = w
+        .call("POST", "/api/session", json!({"id": "ses_mine"}))
+        .await
+        .ok();
+    let session = &created["data"];
+    assert_eq!(session["id"], "ses_mine");
+    assert_eq!(session["location"], json!({"directory": w.directory()}));
+    let again = w
+        .call(
+            "POST",
+            "/api/session",
+            json!({"id": "ses_mine", "agent": "zz"}),
+        )
+        .await
+        .ok();
+    assert_eq!(again["data"], *session);
+    let first = w.get("/session/ses_mine").await.ok();
+    assert_eq!(first["title"], session["title"]);
+    // A prompt of one family is a message of the other.
+    let admitted = prompt(&w, "ses_mine", "from here").await;
+    assert_eq!(admitted["prompt"], json!({"text": "from here"}));
+    assert_eq!(admitted["delivery"], "steer");
+    wait(&w, "ses_mine").await;
+    let answer = w.say("ses_mine", "from there").await.ok();
+    let old = w.get("/session/ses_mine/message").await.ok();
+    let new = messages(&w, "ses_mine").await;
+    let of = |all: &[Value], id: &dyn Fn(&Value) -> Value| all.iter().map(id).collect::<Vec<_>>();
+    assert_eq!(
+        of(old.as_array().unwrap(), &|m| m["info"]["id"].clone()),
+        of(&new, &|m| m["id"].clone())
+    );
+    assert_eq!(new[0]["id"], admitted["id"]);
+    assert_eq!(new[2]["text"], "from there");
+    assert_eq!(new[3]["id"], answer["info"]["id"]);
+    let last = format!("/message/{}", new[3]["id"].as_str().unwrap());
+    assert_eq!(w.get(&api("ses_mine", &last)).await.ok()["data"], new[3]);
+    let context = w.get(&api("ses_mine", "/context")).await.ok();
+    assert_eq!(context["data"], json!(new));
+    // And so is the list.
+    let listed = w.get("/api/session?limit=1").await.ok();
+    assert_eq!(listed["data"][0]["id"], "ses_mine");
+    let next = listed["cursor"]["next"].as_str().unwrap();
+    let rest = w.get(&format!("/api/session?cursor={next}")).await.ok();
+    assert_eq!(
+        rest,
+        json!({"data": [], "cursor": {"previous": null, "next": null}})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_with_an_id_runs_once() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let body = json!({"id": "msg_once", "prompt": {"text": "hello"}, "delivery": "queue"});
+    let path = api(&id, "/prompt");
+    let first = w.call("POST", &path, body.clone()).await.ok();
+    wait(&w, &id).await;
+    let again = w.call("POST", &path, body).await.ok();
+    let mut without = again["data"].clone();
+    let promoted = without
+        .as_object_mut()
+        .unwrap()
+        .remove("promotedSeq")
+        .unwrap();
+    assert_eq!(without, first["data"]);
+    assert!(promoted.as_u64() > first["data"]["admittedSeq"].as_u64());
+    assert_eq!(messages(&w, &id).await.len(), 2);
+    let other = json!({"id": "msg_once", "prompt": {"text": "other"}});
+    let refused = w.call("POST", &path, other).await;
+    refused.refused(409);
+    assert_eq!(
+        refused.json(),
+        json!({"_tag": "ConflictError", "resource": "msg_once",
+            "message": "Prompt message ID conflicts with an existing durable record: msg_once"})
+    );
+    // The number of the prompt is where its events begin.
+    let seq = first["data"]["admittedSeq"].as_u64().unwrap();
+    let history = w
+        .get(&api(&id, &format!("/history?after={}", seq - 1)))
+        .await
+        .ok();
+    assert_eq!(history["data"][0]["type"], "session.next.prompt.admitted");
+    assert_eq!(history["data"][0]["durable"]["seq"], seq);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_that_is_only_stored_goes_along_with_the_next() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let path = api(&id, "/prompt");
+    let body = json!({"id": "msg_later", "prompt": {"text": "remember"}, "resume": false});
+    w.call("POST", &path, body.clone()).await.ok();
+    assert_eq!(w.get("/api/session/active").await.ok(), json!({"data": {}}));
+    let body = json!({"id": "msg_later", "prompt": {"text": "remember"}});
+    w.call("POST", &path, body).await.refused(409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_messages_go_both_ways() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let mut all = Vec::new();
+    for n in 0..5 {
+        all.push(w.note(&id, &format!("note {n}")).await.0);
+    }
+    let page = |query: String| {
+        let path = api(&id, &format!("/message?limit=2&{query}"));
+        let w = &w;
+        async move {
+            let page = w.get(&path).await.ok();
+            let ids: Vec<_> = page["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|m| m["id"].as_str().unwrap().to_owned())
+                .collect();
+            (ids, page["cursor"].clone())
+        }
+    };
+    let cursor = |c: &Value, to: &str| format!("cursor={}", c[to].as_str().unwrap());
+    for (order, want) in [
+        ("asc", all.clone()),
+        ("desc", all.iter().rev().cloned().collect::<Vec<_>>()),
+    ] {
+        let (first, c) = page(format!("order={order}")).await;
+        assert_eq!(first, want[..2]);
+        let (second, c) = page(cursor(&c, "next")).await;
+        assert_eq!(second, want[2..4]);
+        let (back, _) = page(cursor(&c, "previous")).await;
+        assert_eq!(back, want[..2]);
+        let (third, c) = page(cursor(&c, "next")).await;
+        assert_eq!(third, want[4..]);
+        let (none, c) = page(cursor(&c, "next")).await;
+        assert_eq!((none.len(), &c["next"]), (0, &Value::Null));
+    }
+    let (_, c) = page("order=asc".into()).await;
+    let both = api(&id, &format!("/message?order=asc&{}", cursor(&c, "next")));
+    let refused = w.get(&both).await;
+    refused.refused(400);
+    assert_eq!(
+        refused.json(),
+        json!({"_tag": "InvalidCursorError", "message": "Cursor cannot be combined with order"})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_told_on_one_stream_that_stays_open() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let mut events = w.stream("/api/event", None).await;
+    assert_eq!(events.headers["content-type"], "text/event-stream");
+    let connected = events.next().await;
+    assert_eq!(connected.data["type"], "server.connected");
+    assert_eq!(connected.data["data"], json!({}));
+    assert!(connected.id.is_some());
+    // A turn, its statuses and what comes after them.
+    w.say(&id, "hello").await.ok();
+    let turn = events.up_to("session.idle").await;
+    let ended = turn
+        .iter()
+        .find(|f| f.is("session.next.text.ended"))
+        .unwrap();
+    let (data, directory) = (&ended.data["data"], w.directory());
+    assert_eq!(ended.data["location"], json!({"directory": directory}));
+    assert_eq!(ended.data["durable"]["aggregateID"], id);
+    let told: String = turn
+        .iter()
+        .filter(|f| f.is("session.next.text.delta"))
+        .map(|f| f.data["data"]["delta"].as_str().unwrap())
+        .collect();
+    assert_eq!(data["text"], told);
+    let position = |f: &Frame| f.id;
+    let ids: Vec<_> = turn.iter().filter_map(position).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    let created = w.session().await;
+    let next = events.up_to("session.created").await;
+    assert_eq!(next.last().unwrap().data["data"]["info"]["id"], created);
+    // Who was away is told what came meanwhile.
+    let last = next.last().unwrap().id.unwrap();
+    drop(events);
+    w.say(&id, "meanwhile").await.ok();
+    let mut events = w.stream("/api/event", Some(last)).await;
+    let missed = events.up_to("session.next.prompted").await;
+    assert_eq!(
+        missed.last().unwrap().data["data"]["prompt"]["text"],
+        "meanwhile"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_is_asked_and_answered() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let mut events = w.stream("/api/event", None).await;
+    prompt(&w, &id, "/ask run true").await;
+    let asked = events.up_to("permission.v2.asked").await;
+    let asked = asked.last().unwrap().data["data"].clone();
+    let request = asked["id"].as_str().unwrap();
+    let listed = w.get(&api(&id, "/permission")).await.ok();
+    assert_eq!(listed["data"], json!([asked]));
+    let here = w.get("/api/permission/request").await.ok();
+    assert_eq!(here["data"], json!([asked]));
+    assert_eq!(here["location"]["directory"], w.directory());
+    let path = api(&id, &format!("/permission/{request}"));
+    assert_eq!(w.get(&path).await.ok()["data"], asked);
+    let active = w.get("/api/session/active").await.ok();
+    assert_eq!(active["data"][&id], json!({"type": "running"}));
+    let other = w.session().await;
+    let foreign = api(&other, &format!("/permission/{request}/reply"));
+    w.call("POST", &foreign, json!({"reply": "once"}))
+        .await
+        .refused(404);
+    let reply = format!("{path}/reply");
+    w.call("POST", &reply, json!({"reply": "once"}))
+        .await
+        .refused(204);
+    let replied = events.up_to("permission.v2.replied").await;
+    assert_eq!(
+        replied.last().unwrap().data["data"],
+        json!({"sessionID": id, "requestID": request, "reply": "once"})
+    );
+    let again = w.call("POST", &reply, json!({"reply": "once"})).await;
+    again.refused(404);
+    assert_eq!(again.json()["_tag"], "PermissionNotFoundError");
+    wait(&w, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_the_turn() {
+    let w = World::new().await;
+    let id = w.session().await;
+    prompt(&w, &id, "/hang").await;
+    let mut events = w.stream(&api(&id, "/event"), None).await;
+    events.up_to("session.next.step.started").await;
+    w.call("POST", &api(&id, "/interrupt"), json!({}))
+        .await
+        .refused(204);
+    let failed = events.up_to("session.next.step.failed").await;
+    assert_eq!(
+        failed.last().unwrap().data["data"]["error"]["type"],
+        "unknown"
+    );
+    assert_eq!(w.get("/api/session/active").await.ok()["data"], json!({}));
+    let last = messages(&w, &id).await.pop().unwrap();
+    assert_eq!(
+        (&last["finish"], &last["error"]["type"]),
+        (&json!("error"), &json!("unknown"))
+    );
+    // With nothing to do it is done.
+    w.call("POST", &api(&id, "/interrupt"), json!({}))
+        .await
+        .refused(204);
+    wait(&w, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revert_is_staged_cleared_and_committed() {
+    let w = World::new().await;
+    let id = w.session().await;
+    unattended(&w, &id).await;
+    prompt(&w, &id, "hello").await;
+    wait(&w, &id).await;
+    let second = prompt(&w, &id, "/write made.txt words").await;
+    wait(&w, &id).await;
+    let file = w.dir.path().join("made.txt");
+    assert!(file.exists());
+    let mut events = w.stream("/api/event", None).await;
+    let none = w.call("POST", &api(&id, "/revert/commit"), json!({})).await;
+    none.refused(204);
+    let stage = json!({"messageID": second["id"]});
+    let staged = w
+        .call("POST", &api(&id, "/revert/stage"), stage.clone())
+        .await
+        .ok();
+    assert!(!file.exists());
+    let revert = &staged["data"];
+    assert_eq!(revert["messageID"], second["id"]);
+    assert_eq!(revert["files"][0]["status"], "deleted");
+    assert_eq!(revert["files"][0]["deletions"], 1);
+    let told = events.up_to("session.next.revert.staged").await;
+    assert_eq!(told.last().unwrap().data["data"]["revert"], *revert);
+    let shown = w.get(&api(&id, "")).await.ok();
+    assert_eq!(shown["data"]["revert"], *revert);
+    let context = w.get(&api(&id, "/context")).await.ok();
+    assert_eq!(context["data"].as_array().unwrap().len(), 2);
+    w.call("POST", &api(&id, "/revert/clear"), json!({}))
+        .await
+        .refused(204);
+    assert!(file.exists());
+    events.up_to("session.next.revert.cleared").await;
+    w.call("POST", &api(&id, "/revert/stage"), stage).await.ok();
+    w.call("POST", &api(&id, "/revert/commit"), json!({}))
+        .await
+        .refused(204);
+    assert!(!file.exists());
+    let told = events.up_to("session.next.revert.committed").await;
+    assert_eq!(told.last().unwrap().data["data"]["messageID"], second["id"]);
+    assert!(!told.iter().any(|f| f.is("session.next.revert.cleared")));
+    assert_eq!(messages(&w, &id).await.len(), 2);
+    assert!(
+        w.get(&api(&id, "")).await.ok()["data"]
+            .get("revert")
+            .is_none()
+    );
+    let unknown = w
+        .call(
+            "POST",
+            &api(&id, "/revert/stage"),
+            json!({"messageID": "msg_zz"}),
+        )
+        .await;
+    unknown.refused(404);
+    assert_eq!(
+        unknown.json(),
+        json!({"_tag": "MessageNotFoundError", "sessionID": id, "messageID": "msg_zz",
+            "message": "Message not found: msg_zz"})
+    );
+    // The agent is told the conversation as it is.
+    prompt(&w, &id, "go on").await;
+    wait(&w, &id).await;
+    assert_eq!(messages(&w, &id).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_and_model_are_switched() {
+    let w = World::new().await;
+    let id = w.session().await;
+    w.say(&id, "hello").await.ok();
+    let mut events = w.stream(&api(&id, "/event"), None).await;
+    until_step_ended(&mut events, 1).await;
+    let known = w.get("/api/model").await.ok();
+    let model = known["data"].as_array().unwrap().last().unwrap();
+    let model = json!({"id": model["id"], "providerID": model["providerID"]});
+    let switch = json!({"model": model});
+    w.call("POST", &api(&id, "/model"), switch)
+        .await
+        .refused(204);
+    let told = events.up_to("session.next.model.switched").await;
+    assert_eq!(told.last().unwrap().data["data"]["model"], model);
+    let shown = w.get(&api(&id, "")).await.ok();
+    assert_eq!(shown["data"]["model"]["id"], model["id"]);
+    w.call("POST", &api(&id, "/agent"), json!({"agent": "build"}))
+        .await
+        .refused(204);
+    let told = events.up_to("session.next.agent.switched").await;
+    assert_eq!(told.last().unwrap().data["data"]["agent"], "build");
+    let unknown = json!({"model": {"id": "zz", "providerID": "zz"}});
+    let refused = w.call("POST", &api(&id, "/model"), unknown).await;
+    refused.refused(400);
+    assert_eq!(refused.json()["_tag"], "InvalidRequestError");
+    let shown = w.get(&api(&id, "")).await.ok();
+    assert_eq!(
+        shown["data"]["model"]["id"], model["id"],
+        "nothing was stored"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_stands_for_what_came_before() {
+    let w = World::new().await;
+    let id = w.session().await;
+    prompt(&w, &id, "hello").await;
+    wait(&w, &id).await;
+    w.call("POST", &api(&id, "/compact"), json!({}))
+        .await
+        .refused(204);
+    let all = messages(&w, &id).await;
+    assert_eq!(all.len(), 3);
+    assert_eq!(
+        (&all[2]["type"], &all[2]["reason"]),
+        (&json!("compaction"), &json!("manual"))
+    );
+    assert!(!all[2]["summary"].as_str().unwrap().is_empty());
+    let context = w.get(&api(&id, "/context")).await.ok();
+    assert_eq!(context["data"], json!([all[2]]));
+    let history = w.get(&api(&id, "/history")).await.ok();
+    let types: Vec<_> = history["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["type"])
+        .collect();
+    let last: Vec<_> = types[types.len() - 2..].to_vec();
+    assert_eq!(
+        last,
+        [
+            "session.next.compaction.started",
+            "session.next.compaction.ended"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_tell_what_they_offer() {
+    let w = World::new().await;
+    std::fs::create_dir(w.dir.path().join("sub")).unwrap();
+    let sub = format!("{}/sub", w.directory());
+    let query = format!("?location%5Bdirectory%5D={sub}");
+    let location = w.get(&format!("/api/location{query}")).await.ok();
+    assert_eq!(location["directory"], sub);
+    for (path, some) in [
+        ("agent", true),
+        ("model", true),
+        ("provider", true),
+        ("command", true),
+        ("skill", false),
+        ("reference", false),
+        ("integration", false),
+        ("question/request", false),
+    ] {
+        let listed = w.get(&format!("/api/{path}{query}")).await.ok();
+        assert_eq!(listed["location"], location, "{path}");
+        assert_eq!(
+            listed["data"].as_array().unwrap().is_empty(),
+            !some,
+            "{path}"
+        );
+    }
+    let demo = w.get("/api/provider/demo").await.ok();
+    assert_eq!(demo["data"]["id"], "demo");
+    let unknown = w.get("/api/provider/nope").await;
+    unknown.refused(404);
+    assert_eq!(
+        unknown.json(),
+        json!({"_tag": "ProviderNotFoundError", "providerID": "nope",
+            "message": "Provider not found: nope"})
+    );
+    w.get("/api/location?location[workspace]=wrk_1")
+        .await
+        .refused(400);
+    for path in ["/api/pty", "/api/pty/x/connect"] {
+        w.get(path).await.refused(501);
+    }
+    w.call(
+        "POST",
+        "/api/integration/x/connect/key",
+        json!({"key": "k"}),
+    )
+    .await
+    .refused(501);
+    w.get("/api/nothing").await.refused(404);
+    assert_eq!(w.get("/api/health").await.ok(), json!({"healthy": true}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_stays_open() {
+    let w = World::new().await;
+    let mut events = w.stream("/api/event", None).await;
+    assert!(events.next().await.is("server.connected"));
+    let start = tokio::time::Instant::now();
+    events.heartbeat().await;
+    assert_eq!(start.elapsed().as_secs(), 15);
+    events.heartbeat().await;
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
