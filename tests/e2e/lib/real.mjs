@@ -1,4 +1,4 @@
-// The real OpenCode server, for its OpenAPI document.
+// The real OpenCode server.
 import { mkdirSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
@@ -19,25 +19,43 @@ function freePort() {
 
 /** The real server as a child process, in a home of its own. */
 export class RealOpencode {
-  static async start(dir) {
+  /**
+   * Starts one.
+   * @param dir where its home is made
+   * @param options.project its working directory
+   * @param options.model the URL of its model; without one it has none that answers
+   * @param options.config what its configuration says besides
+   * @param options.password what every request has to bring
+   */
+  static async start(dir, { project, model = "http://127.0.0.1:9", config = {}, password } = {}) {
     const server = new RealOpencode()
     const home = join(dir, "real-opencode")
-    Object.assign(server, { dir, home, project: join(home, "project") })
+    Object.assign(server, { dir, home, project: project ?? join(home, "project") })
+    server.headers = password ? { authorization: `Basic ${btoa(`opencode:${password}`)}` } : {}
     mkdirSync(join(home, ".config/opencode"), { recursive: true })
     mkdirSync(server.project, { recursive: true })
-    writeFileSync(join(home, ".config/opencode/opencode.json"), JSON.stringify(opencodeConfig("http://127.0.0.1:9")))
+    writeFileSync(join(home, ".config/opencode/opencode.json"), JSON.stringify({ ...opencodeConfig(model), ...config }))
     const port = await freePort()
     server.url = `http://127.0.0.1:${port}`
     server.child = new Child("opencode serve", opencodeBin(), ["serve", "--hostname", "127.0.0.1", "--port", String(port)], {
-      env: hermetic(home, opencodeEnv), cwd: server.project,
+      env: hermetic(home, { ...opencodeEnv, ...(password ? { OPENCODE_SERVER_PASSWORD: password } : {}) }), cwd: server.project,
     })
     await server.child.line(/listening on/, { within: 60_000 })
     // A request that comes while it still starts may never be answered.
     await until("OpenCode's readiness", async () => {
-      const reply = await fetch(`${server.url}/global/health`, { signal: AbortSignal.timeout(4_000) })
+      const reply = await fetch(`${server.url}/global/health`, { headers: server.headers, signal: AbortSignal.timeout(4_000) })
       return reply.ok
     }, { within: 60_000, every: 200 })
     return server
+  }
+
+  /** The OpenAPI document that it gives of itself. */
+  async document() {
+    return until("the OpenAPI document of OpenCode", async () => {
+      const reply = await fetch(`${this.url}/doc`, { headers: this.headers, signal: AbortSignal.timeout(4_000) })
+      const doc = await reply.json()
+      return doc.paths && doc
+    }, { within: 60_000, every: 200 })
   }
 
   async stop() {
@@ -49,11 +67,7 @@ export class RealOpencode {
 export async function openapiOfOpencode(dir) {
   const server = await RealOpencode.start(dir)
   try {
-    return await until("the OpenAPI document of OpenCode", async () => {
-      const reply = await fetch(`${server.url}/doc`, { signal: AbortSignal.timeout(4_000) })
-      const doc = await reply.json()
-      return doc.paths && doc
-    }, { within: 60_000, every: 200 })
+    return await server.document()
   } finally {
     await server.stop()
   }

@@ -34,10 +34,11 @@ export class Sessiond {
   /**
    * Starts one.
    * @param options.agents entries of `[agents]`, made with the recipes
+   * @param options.defaultAgent the one that sessions begin with
    * @param options.settings further lines of the configuration file
    * @param options.env further environment
    */
-  static async start({ name = "e2e", dir = sandbox(name), agents = {}, settings = "", env = {} } = {}) {
+  static async start({ name = "e2e", dir = sandbox(name), agents = {}, defaultAgent = "demo", settings = "", env = {} } = {}) {
     const server = new Sessiond()
     Object.assign(server, { name, dir, extra: env, port: 0, starts: 0, token: TOKEN })
     server.data = join(dir, "data")
@@ -48,7 +49,7 @@ export class Sessiond {
     writeFileSync(server.config, [
       `token = ${JSON.stringify(TOKEN)}`,
       `directory = ${JSON.stringify(server.project)}`,
-      `default_agent = "demo"`,
+      `default_agent = ${JSON.stringify(defaultAgent)}`,
       settings,
       `[log]`,
       `level = "info,sessiond=debug"`,

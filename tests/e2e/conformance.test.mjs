@@ -1,0 +1,110 @@
+// One list of scenarios, played on the real OpenCode server and on sessiond: what differs is in QUIRKS.md.
+import assert from "node:assert/strict"
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { after, before, describe, it } from "node:test"
+import { differences, judge, lineDifferences } from "./conformance/diff.mjs"
+import { Normaliser } from "./conformance/normalise.mjs"
+import { play, title } from "./conformance/play.mjs"
+import { EVERYWHERE } from "./conformance/rules.mjs"
+import { Document } from "./conformance/schema.mjs"
+import { startSides } from "./conformance/sides.mjs"
+import { trace } from "./conformance/trace.mjs"
+import { e2e, repo } from "./lib/paths.mjs"
+
+// ONLY=text plays only the scenarios whose group or name has it.
+const only = process.env.ONLY ?? ""
+const folder = join(e2e, "conformance/scenarios")
+const groups = await Promise.all(readdirSync(folder).sort().map(async (file) => {
+  const group = file.replace(".mjs", "")
+  const { default: all } = await import(join(folder, file))
+  return { group, scenarios: all.filter(({ name }) => `${group}: ${name}`.includes(only)) }
+}))
+const documented = new Set(readFileSync(join(repo, "crates/opencode/QUIRKS.md"), "utf8").match(/(?<=`)Q-[a-z-]+(?=`)/g))
+
+let world
+let doc
+const explained = new Set()
+let requests = 0
+before(async () => {
+  world = await startSides()
+  doc = new Document(world.doc)
+})
+after(() => world?.stop())
+
+/** What one step showed, normalised. */
+function view(played, normaliser) {
+  if (played.reply) return normaliser.reply(played.reply)
+  if (played.event) return { event: normaliser.value(played.event) }
+  return { lines: played.events ? trace(played.events) : [] }
+}
+
+const shown = (value) => (value === undefined ? "(nothing)" : JSON.stringify(value)?.slice(0, 600))
+
+/** Compares the two plays of a step; answers what is wrong, in words. */
+function compare(step, real, ours) {
+  const found = step.trace ? lineDifferences(real.view.lines, ours.view.lines) : differences(real.view, ours.view)
+  const { undocumented, used, gone } = judge(found, step.quirks ?? {}, EVERYWHERE)
+  for (const id of used) explained.add(id)
+  const wrong = undocumented.map((d) => `  ${d.path}\n    - ${shown(d.real)}\n    + ${shown(d.ours)}`)
+  wrong.push(...gone.map((id) => `  ${id} is named here and explains no difference`))
+  if (ours.reply) {
+    // What the real server itself violates is the document's fault.
+    const excused = real.reply.status === ours.reply.status ? doc.reply(real.sent, real.reply) : []
+    wrong.push(...doc.reply(ours.sent, ours.reply).filter((fault) => !excused.includes(fault)).map((fault) => `  the document: ${fault}`))
+  }
+  return wrong
+}
+
+async function check(group, scenario) {
+  const { real, ours } = world.sides
+  const [a, b] = await Promise.all([play(real, scenario), play(ours, scenario)])
+  const loose = scenario.agent === undefined
+  const normalisers = [new Normaliser(real.places, loose), new Normaliser(ours.places, loose)]
+  const wrong = scenario.steps.flatMap((step, i) => {
+    for (const normaliser of normalisers) normaliser.begin(i + 1)
+    a[i].view = view(a[i], normalisers[0])
+    b[i].view = view(b[i], normalisers[1])
+    if (step.send) requests += 1
+    const found = compare(step, a[i], b[i])
+    return found.length ? [`${i + 1}. ${title(step)} ${shown(step.body ?? step.raw) === "(nothing)" ? "" : shown(step.body ?? step.raw)}`, ...found] : []
+  })
+  if (wrong.length === 0) return
+  const artefacts = join(e2e, "artifacts/conformance")
+  mkdirSync(artefacts, { recursive: true })
+  const file = join(artefacts, `${group}-${scenario.name.replace(/\W+/g, "-")}.json`)
+  writeFileSync(file, JSON.stringify(scenario.steps.map((step, i) => ({ step, real: a[i], ours: b[i] })), null, 1))
+  const error = new Error()
+  error.stack = `${scenario.name} (- OpenCode, + sessiond)\n${wrong.join("\n")}\nboth sides: ${file}`
+  throw error
+}
+
+for (const { group, scenarios } of groups) {
+  describe(`conformance: ${group}`, () => {
+    for (const scenario of scenarios) it(scenario.name, () => check(group, scenario))
+  })
+}
+
+describe("conformance: the whole run", () => {
+  it("names only entries of QUIRKS.md", () => {
+    const named = groups.flatMap((g) => g.scenarios.flatMap((s) => s.steps.flatMap((step) => Object.keys(step.quirks ?? {}))))
+    assert.deepEqual([...new Set([...named, ...EVERYWHERE.map((rule) => rule.id)])].filter((id) => !documented.has(id)), [])
+  })
+
+  it("has a use for every rule that holds everywhere", { skip: only !== "" }, () => {
+    assert.deepEqual(EVERYWHERE.map((rule) => rule.id).filter((id) => !explained.has(id)), [])
+    assert.ok(requests >= 150, `${requests} requests`)
+  })
+
+  it("sends events that the document of OpenCode knows", () => {
+    const { real, ours } = world.sides
+    const faults = (side, of) => new Set(of(side).map(({ at, fault }) => `${at}: ${fault}`))
+    const all = (side) => [
+      ...side.events.all.flatMap(({ json }) => doc.event(json).map((fault) => ({ at: json.type, fault }))),
+      ...side.global.all.flatMap(({ json }) => doc.globalEvent(json).map((fault) => ({ at: `global ${json.payload?.type}`, fault }))),
+    ]
+    const excused = faults(real, all)
+    assert.deepEqual([...faults(ours, all)].filter((fault) => !excused.has(fault)), [])
+    assert.ok(ours.events.all.length > 20 || only !== "", "there were events")
+  })
+})

@@ -1,0 +1,83 @@
+// What differs between any two runs is replaced by what it is: ids, times, places, names of models.
+
+const ID = /\b(ses|msg|prt|evt|per|que|err|call|tool)_[0-9A-Za-z]{8,}/g
+const HASH = /\b[0-9a-f]{40}\b/g
+const ISO = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\b/g
+const [FIRST, LAST] = [1.6e12, 2.5e12]
+
+/** Texts that are one word on both sides, by the key they stand under. */
+const NAMED = {
+  slug: "<slug>", version: "<version>", snapshot: "<snapshot>", providerID: "<provider>", modelID: "<model>", callID: "<call>",
+  ref: "<ref>", projectID: "<projectID>", cursor: "<cursor>",
+}
+
+/** Headers that clients read. */
+const HEADERS = [
+  "content-type", "link", "x-next-cursor", "access-control-expose-headers", "www-authenticate", "cache-control",
+  "x-accel-buffering", "x-content-type-options", "allow", "retry-after", "location",
+]
+
+/** Replaces, for one side of one scenario. */
+export class Normaliser {
+  ids = new Map()
+  #step = 0
+  #counts = {}
+
+  /** @param loose whether what an agent says and counts is compared by its shape only */
+  constructor(places, loose) {
+    this.places = [...places].sort((a, b) => b[0].length - a[0].length)
+    this.loose = loose
+  }
+
+  /** Ids are named after the step that shows them first, so that one more on a side does not rename all that follow. */
+  begin(step) {
+    this.#step = step
+    this.#counts = {}
+  }
+
+  #id(id, kind) {
+    if (kind === "evt" || kind === "err" || kind === "call" || kind === "tool") return `<${kind}>`
+    if (!this.ids.has(id)) {
+      this.#counts[kind] = (this.#counts[kind] ?? 0) + 1
+      this.ids.set(id, `<${kind} ${this.#step}.${this.#counts[kind]}>`)
+    }
+    return this.ids.get(id)
+  }
+
+  text(text) {
+    for (const [place, name] of this.places) text = text.replaceAll(place, name)
+    return text.replace(ID, (id, kind) => this.#id(id, kind)).replace(HASH, "<hash>").replace(ISO, "<iso>")
+  }
+
+  value(value, key) {
+    if (typeof value === "number") return Number.isInteger(value) && value > FIRST && value < LAST ? "<time>" : value
+    if (typeof value === "string") return NAMED[key] ?? this.text(value)
+    if (Array.isArray(value)) return value.map((item) => this.value(item))
+    if (value === null || typeof value !== "object") return value
+    if (key === "model" && typeof value.id === "string") value = { ...value, id: "<model>" }
+    if (this.loose) value = said(value)
+    const entries = Object.entries(value).map(([k, v]) => [this.text(k), this.value(v, k)])
+    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))
+  }
+
+  reply({ status, headers, body }) {
+    const kept = HEADERS.filter((name) => headers[name] !== undefined).map((name) => [name, this.#header(name, headers[name])])
+    const shown = typeof body === "string" && body.length > 200 ? `${body.slice(0, 40)}…` : body
+    return { status, headers: Object.fromEntries(kept), body: this.value(shown) }
+  }
+
+  #header(name, value) {
+    if (name === "x-next-cursor") return "<cursor>"
+    if (name === "link") return this.text(value).replace(/before=[^&>]+/, "before=<cursor>")
+    return value.toLowerCase()
+  }
+}
+
+/** Leaves the shape of what an agent said and used. */
+function said(value) {
+  if (value.info?.role === "assistant" && Array.isArray(value.parts)) {
+    return { ...value, parts: value.parts.map((part) => (part.type === "text" ? { ...part, text: "<said>" } : part)) }
+  }
+  if (value.tokens && typeof value.cost === "number") return { ...value, tokens: "<tokens>", cost: "<cost>" }
+  return value
+}

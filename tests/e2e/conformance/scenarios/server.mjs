@@ -1,0 +1,46 @@
+// The server itself: streams, routes, authentication, what a client reads when it starts.
+const unknown = { "Q-unknown-route": ["status", "headers", "body"] }
+
+export default [
+  {
+    name: "streams have their headers",
+    steps: [
+      { send: "GET /event" },
+      { send: "GET /global/event" },
+      { send: "GET /event?directory={dir}" },
+      { send: "GET /event?directory=%2Fnowhere" },
+    ],
+  },
+  {
+    name: "a path or method that nobody knows",
+    steps: [
+      { send: "GET /nothing", quirks: unknown },
+      { send: "PUT /session", body: {}, quirks: unknown },
+      { send: "GET /session/ses_x/nothing", quirks: unknown },
+      { send: "DELETE /config", quirks: unknown },
+      { send: "GET /session/", quirks: unknown },
+    ],
+  },
+  {
+    name: "who may ask",
+    steps: [
+      { send: "GET /session", headers: { authorization: "" } },
+      { send: "GET /global/health", headers: { authorization: "" } },
+      { send: "GET /event", headers: { authorization: "" } },
+      { send: "GET /session", headers: { authorization: `Basic ${Buffer.from("opencode:wrong").toString("base64")}` } },
+      { send: "GET /session", headers: { authorization: "Basic !!" } },
+      { send: "GET /session?limit=0", headers: { authorization: "" } },
+    ],
+  },
+  {
+    name: "health and places",
+    steps: [
+      { send: "GET /global/health" },
+      { send: "GET /path" },
+      { send: "GET /project/current" },
+      { send: "GET /project" },
+      { send: "GET /session/status" },
+      { send: "GET /vcs" },
+    ],
+  },
+]

@@ -1,0 +1,86 @@
+// The two servers that are compared: the real OpenCode and sessiond, with the same password.
+import { join } from "node:path"
+import { recipes } from "../lib/agents.mjs"
+import { startModel } from "../lib/model.mjs"
+import { documentOf, startOpencode } from "../lib/real.mjs"
+import { EventLog, Sessiond, TOKEN, gitProject, sandbox } from "../lib/sessiond.mjs"
+
+const authorization = `Basic ${Buffer.from(`opencode:${TOKEN}`).toString("base64")}`
+
+/** One of the two: where it is, what is normalised away, and its event streams. */
+class Side {
+  constructor(name, base, project, models, places) {
+    Object.assign(this, { name, base, project, models, places })
+    this.events = new EventLog(`${base}/event`, { authorization })
+    this.global = new EventLog(`${base}/global/event`, { authorization })
+  }
+
+  async listening() {
+    await this.events.connected()
+    await this.global.connected()
+  }
+
+  /** Sends a request; the reply is plain data. */
+  async send(method, path, { body, headers = {} }) {
+    const reply = await fetch(this.base + path, {
+      method, body, redirect: "manual",
+      headers: { authorization, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+      signal: AbortSignal.timeout(90_000),
+    })
+    const type = reply.headers.get("content-type") ?? ""
+    if (type.startsWith("text/event-stream")) {
+      await reply.body.cancel()
+      return { status: reply.status, headers: Object.fromEntries(reply.headers), body: "" }
+    }
+    const text = await reply.text()
+    let json = text
+    try {
+      json = JSON.parse(text)
+    } catch {
+      // It is not JSON, and is kept as text.
+    }
+    return { status: reply.status, headers: Object.fromEntries(reply.headers), body: json }
+  }
+
+  async close() {
+    await this.events.close()
+    await this.global.close()
+  }
+}
+
+/** Starts both, and everything they talk to. */
+export async function startSides() {
+  const dir = sandbox("conformance")
+  const model = await startModel(dir)
+  const config = { share: "manual", command: { greet: { template: "please @@TEXT, $1", description: "Greets" } } }
+  const [real, sessiond] = await Promise.all([
+    startOpencode({
+      dir, project: gitProject(join(dir, "real", "project")), model: model.url, config,
+      env: { OPENCODE_SERVER_PASSWORD: TOKEN },
+    }),
+    Sessiond.start({
+      name: "conformance", dir: join(dir, "sessiond"),
+      agents: { opencode: recipes.opencode(join(dir, "agent-home"), model.url) },
+      settings: "[commands.greet]\ntemplate = \"please @@TEXT, $1\"\ndescription = \"Greets\"",
+    }),
+  ])
+  const doc = await documentOf(real.url, { authorization })
+  const scripted = { providerID: "lab", modelID: "scripted-1" }
+  const sides = {
+    real: new Side("real", real.url, real.project, { demo: scripted, opencode: scripted }, [
+      [real.project, "<project>"], [real.url, "<url>"],
+      [join(real.home, ".config/opencode"), "<config>"], [join(real.home, ".local/state/opencode"), "<state>"], [real.home, "<home>"],
+    ]),
+    ours: new Side("ours", sessiond.base, sessiond.project, {
+      demo: { providerID: "demo", modelID: "default" }, opencode: { providerID: "opencode", modelID: "default" },
+    }, [
+      [sessiond.project, "<project>"], [sessiond.base, "<url>"], [sessiond.data, "<state>"], [sessiond.dir, "<config>"], [sessiond.home, "<home>"],
+    ]),
+  }
+  await Promise.all(Object.values(sides).map((side) => side.listening()))
+  const stop = async () => {
+    await Promise.all(Object.values(sides).map((side) => side.close()))
+    await Promise.all([real.stop(), sessiond.stop(), model.stop()])
+  }
+  return { sides, doc, stop }
+}
