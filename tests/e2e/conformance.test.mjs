@@ -3,9 +3,9 @@ import assert from "node:assert/strict"
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
-import { differences, judge, lineDifferences } from "./conformance/diff.mjs"
-import { Normaliser } from "./conformance/normalise.mjs"
-import { play, title } from "./conformance/play.mjs"
+import { differences, judge, lineDifferences, names } from "./conformance/diff.mjs"
+import { Normaliser, merged } from "./conformance/normalise.mjs"
+import { NEVER, play, title } from "./conformance/play.mjs"
 import { EVERYWHERE } from "./conformance/rules.mjs"
 import { Document } from "./conformance/schema.mjs"
 import { startSides } from "./conformance/sides.mjs"
@@ -33,22 +33,30 @@ before(async () => {
 after(() => world?.stop())
 
 /** What one step showed, normalised. */
-function view(played, normaliser) {
+function view(step, played, normaliser) {
+  if (played.stream) return played.stream
+  if (played.reply && step.merged) return normaliser.reply({ ...played.reply, body: merged(played.reply.body) })
   if (played.reply) return normaliser.reply(played.reply)
   if (played.event) return { event: normaliser.value(played.event) }
-  return { lines: played.events ? trace(played.events) : [] }
+  return { lines: played.events ? trace(played.events, step.also) : [] }
 }
+
+/** Differences of one step that are printed; the artefact has all. */
+const MOST = 12
 
 const shown = (value) => (value === undefined ? "(nothing)" : JSON.stringify(value)?.slice(0, 600))
 
 /** Compares the two plays of a step; answers what is wrong, in words. */
 function compare(step, real, ours) {
-  const found = step.trace ? lineDifferences(real.view.lines, ours.view.lines) : differences(real.view, ours.view)
+  const all = step.trace ? lineDifferences(real.view.lines, ours.view.lines) : differences(real.view, ours.view)
+  const within = (patterns, path) => patterns.some((pattern) => names(pattern, path))
+  const found = all.filter(({ path }) => (!step.only || within(step.only, path)) && !within(step.ignore ?? [], path))
   const { undocumented, used, gone } = judge(found, step.quirks ?? {}, EVERYWHERE)
   for (const id of used) explained.add(id)
-  const wrong = undocumented.map((d) => `  ${d.path}\n    - ${shown(d.real)}\n    + ${shown(d.ours)}`)
+  const wrong = undocumented.slice(0, MOST).map((d) => `  ${d.path}\n    - ${shown(d.real)}\n    + ${shown(d.ours)}`)
+  if (undocumented.length > MOST) wrong.push(`  … and ${undocumented.length - MOST} more`)
   wrong.push(...gone.map((id) => `  ${id} is named here and explains no difference`))
-  if (ours.reply) {
+  if (ours.reply && ours.reply.status !== NEVER) {
     // What the real server itself violates is the document's fault.
     const excused = real.reply.status === ours.reply.status ? doc.reply(real.sent, real.reply) : []
     wrong.push(...doc.reply(ours.sent, ours.reply).filter((fault) => !excused.includes(fault)).map((fault) => `  the document: ${fault}`))
@@ -58,13 +66,17 @@ function compare(step, real, ours) {
 
 async function check(group, scenario) {
   const { real, ours } = world.sides
-  const [a, b] = await Promise.all([play(real, scenario), play(ours, scenario)])
-  const loose = scenario.agent === undefined
-  const normalisers = [new Normaliser(real.places, loose), new Normaliser(ours.places, loose)]
+  const plays = await Promise.all([play(real, scenario), play(ours, scenario)])
+  const [a, b] = plays.map(({ played }) => played)
+  const normalisers = [real, ours].map((side, i) => {
+    const normaliser = new Normaliser(side.places, scenario.agent === undefined)
+    normaliser.meet(plays[i].events)
+    return normaliser
+  })
   const wrong = scenario.steps.flatMap((step, i) => {
     for (const normaliser of normalisers) normaliser.begin(i + 1)
-    a[i].view = view(a[i], normalisers[0])
-    b[i].view = view(b[i], normalisers[1])
+    a[i].view = view(step, a[i], normalisers[0])
+    b[i].view = view(step, b[i], normalisers[1])
     if (step.send) requests += 1
     const found = compare(step, a[i], b[i])
     return found.length ? [`${i + 1}. ${title(step)} ${shown(step.body ?? step.raw) === "(nothing)" ? "" : shown(step.body ?? step.raw)}`, ...found] : []

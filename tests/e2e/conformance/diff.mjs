@@ -37,10 +37,10 @@ export function lineDifferences(real, ours) {
   return found
 }
 
-/** Whether a pattern names a path or something above it; `*` is one segment. */
+/** Whether a pattern names a path or something above it; `*` is one segment, or the rest of one. */
 export function names(pattern, path) {
   const [wanted, given] = [pattern.split("/"), path.split("/")]
-  return wanted.length <= given.length && wanted.every((w, i) => w === "*" || w === given[i])
+  return wanted.length <= given.length && wanted.every((w, i) => (w.endsWith("*") ? given[i].startsWith(w.slice(0, -1)) : w === given[i]))
 }
 
 /**

@@ -25,8 +25,19 @@ export class Normaliser {
 
   /** @param loose whether what an agent says and counts is compared by its shape only */
   constructor(places, loose) {
-    this.places = [...places].sort((a, b) => b[0].length - a[0].length)
+    const encoded = places.map(([place, name]) => [encodeURIComponent(place), name])
+    this.places = [...places, ...encoded].sort((a, b) => b[0].length - a[0].length)
     this.loose = loose
+  }
+
+  /** Messages are named by who wrote them, as the events told it: an answer by the prompt that it answers. */
+  meet(events) {
+    let prompts = 0
+    for (const { type, properties: { info } = {} } of events) {
+      if (type !== "message.updated" || this.ids.has(info.id)) continue
+      const name = info.role === "user" ? `<prompt ${(prompts += 1)}>` : `<answer to ${this.ids.get(info.parentID) ?? "nothing"}>`
+      this.ids.set(info.id, name)
+    }
   }
 
   /** Ids are named after the step that shows them first, so that one more on a side does not rename all that follow. */
@@ -56,8 +67,9 @@ export class Normaliser {
     if (value === null || typeof value !== "object") return value
     if (key === "model" && typeof value.id === "string") value = { ...value, id: "<model>" }
     if (this.loose) value = said(value)
-    const entries = Object.entries(value).map(([k, v]) => [this.text(k), this.value(v, k)])
-    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))
+    // In the order of the keys, so that ids are named in the same order on both sides.
+    const entries = Object.entries(value).filter(([k, v]) => !isEmptySummary(k, v)).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    return Object.fromEntries(entries.map(([k, v]) => [this.text(k), this.value(v, k)]))
   }
 
   reply({ status, headers, body }) {
@@ -80,4 +92,32 @@ function said(value) {
   }
   if (value.tokens && typeof value.cost === "number") return { ...value, tokens: "<tokens>", cost: "<cost>" }
   return value
+}
+
+/** Parts that say where a step of the agent began and ended. */
+const STEPS = ["step-start", "step-finish", "patch"]
+
+/** A conversation as it reads: one answer to each prompt, whatever the number of messages it came in (Q-one-message). */
+export function merged(messages) {
+  const answers = new Map()
+  const told = []
+  for (const { info, parts } of messages) {
+    const kept = parts.filter((part) => !STEPS.includes(part.type)).map(({ id, messageID, ...rest }) => rest)
+    const { id, tokens, cost, ...rest } = info
+    if (info.role !== "assistant") told.push({ info, parts: kept })
+    else if (answers.has(info.parentID)) {
+      const answer = answers.get(info.parentID)
+      answer.info = rest
+      answer.parts.push(...kept)
+    } else {
+      answers.set(info.parentID, { info: rest, parts: kept })
+      told.push(answers.get(info.parentID))
+    }
+  }
+  return told
+}
+
+/** OpenCode adds it to sessions and prompts some time after a turn, also when nothing changed. */
+function isEmptySummary(key, value) {
+  return key === "summary" && typeof value === "object" && (value.diffs?.length === 0 || value.files === 0)
 }

@@ -2,9 +2,18 @@
 //   { send: "POST /session", body | raw, headers, as, start }   a request; `start` names it and does not wait;
 //                                                               `cursor` keeps what its X-Next-Cursor says
 //   { finish: NAME, as }                                        the reply to a started one
-//   { wait: TYPE, of: "{s.id}", as }                            the next event of that type, its properties kept
-//   { trace: "{s.id}" }                                         the events of a session since its last trace
-// `as` keeps a reply; `{name.key.0.key}` in a string takes from what is kept.
+//   { wait: TYPE, of: "{s.id}", with, as }                      the next event of that type (whose properties have the
+//                                                               place `with`), its properties kept
+//   { trace: "{s.id}", also }                                   the events of a session since its last trace; `also`
+//                                                               compares those too that come at any time
+//   { stream: "GET /event" }                                    the fields and the type of the first frame of a stream
+//   { edit: "NAME", text }                                      a person writes a file of the project
+// `merged` compares a list of messages as a conversation: one answer to each prompt. `within` are the milliseconds after
+// which a request counts as never answered.
+// `quirks` are the differences that a step is known to have, and where: { "Q-…": [patterns of paths] }; `only` are the
+// places that are compared at all, `ignore` those that are not. `as` keeps a reply; `{name.key.0.key}` in a string takes from what is kept.
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { until } from "../lib/process.mjs"
 import { sessionOf } from "./trace.mjs"
 
@@ -21,16 +30,20 @@ export async function play(side, scenario) {
     }
   }
   await Promise.allSettled(started.values())
-  return played
+  await fence(side)
+  return { played, events: side.events.all.slice(seen.from).map((e) => e.json) }
 }
 
-export const title = (step) => step.send ?? (step.finish ? `reply to ${step.finish}` : step.wait ? `wait for ${step.wait}` : `trace of ${step.trace}`)
+/** The status of a request that is not answered. */
+export const NEVER = "never answered"
+
+export const title = (step) => step.stream ? `stream of ${step.stream}` : step.edit ? `edit of ${step.edit}` : step.send ?? (step.finish ? `reply to ${step.finish}` : step.wait ? `wait for ${step.wait}` : `trace of ${step.trace}`)
 
 async function playStep(side, step, kept, seen, started) {
   if (step.send) {
     const [method, path] = fill(step.send, kept).split(" ")
     const body = step.raw ?? (step.body === undefined ? undefined : JSON.stringify(fill(step.body, kept)))
-    const reply = side.send(method, path, { body, headers: fill(step.headers ?? {}, kept) })
+    const reply = side.send(method, path, { body, headers: fill(step.headers ?? {}, kept), within: step.within })
     const sent = { method, path, body }
     if (step.start) {
       reply.catch(() => {})
@@ -39,12 +52,17 @@ async function playStep(side, step, kept, seen, started) {
     }
     return keep(step, kept, { sent, reply: await reply })
   }
+  if (step.stream) return { stream: await side.firstFrame(step.stream.split(" ")[1]) }
+  if (step.edit) {
+    writeFileSync(join(side.project, step.edit), step.text)
+    return {}
+  }
   if (step.finish) return keep(step, kept, await started.get(step.finish))
   const session = fill(step.wait ? step.of : step.trace, kept)
   if (step.wait) {
     const found = await until(`${step.wait} of ${session}`, () => {
       const all = side.events.all
-      const at = all.findIndex((e, i) => i >= seen.next && e.json.type === step.wait && sessionOf(e.json) === session)
+      const at = all.findIndex((e, i) => i >= seen.next && e.json.type === step.wait && sessionOf(e.json) === session && fits(step, e.json))
       if (at < 0) return undefined
       seen.next = at + 1
       return all[at].json
@@ -52,9 +70,19 @@ async function playStep(side, step, kept, seen, started) {
     if (step.as) kept[step.as] = found.properties
     return { event: found }
   }
+  await fence(side)
   const since = seen.traced[session] ?? seen.from
   seen.traced[session] = side.events.all.length
   return { events: side.events.all.slice(since).map((e) => e.json).filter((e) => sessionOf(e) === session) }
+}
+
+const fits = (step, { properties }) => !step.with || step.with.split(".").reduce((v, key) => v?.[key], properties) !== undefined
+
+/** Waits until the stream has told everything up to now: what is made now is told after it. */
+async function fence(side) {
+  const { body } = await side.send("POST", "/session", { body: JSON.stringify({ title: "fence" }) })
+  const told = (log, payload) => log.all.some(({ json }) => payload(json).type === "session.created" && sessionOf(payload(json)) === body.id)
+  await until("the stream catches up", () => told(side.events, (e) => e) && told(side.global, (e) => e.payload))
 }
 
 function keep(step, kept, played) {

@@ -39,13 +39,15 @@ export class Document {
   /** What a reply violates. */
   reply({ method, path }, { status, headers, body }) {
     if (status >= 400) return REFUSALS.some((fits) => fits(body)) ? [] : [`a refusal of no known form: ${JSON.stringify(body)}`]
-    const op = operation(this.doc, method, path)
+    // The document knows only assistant messages as replies; without an answer it is the user's own.
+    const own = method === "POST" && body?.info?.role === "user"
+    const op = own ? operation(this.doc, "GET", `${path.split("?")[0]}/msg_x`) : operation(this.doc, method, path)
     if (!op) return [`${method} ${path} is not in the document`]
     const response = op.responses[status]
     if (!response) return [`the document has no ${status}`]
     if (!response.content?.["application/json"]) return []
     if (!/^application\/json/.test(headers["content-type"] ?? "")) return [`content-type: ${headers["content-type"]}`]
-    return this.#faults(`/paths/${escape(op.template)}/${method.toLowerCase()}/responses/${status}/content/${escape("application/json")}/schema`, body)
+    return this.#faults(`/paths/${escape(op.template)}/${own ? "get" : method.toLowerCase()}/responses/${status}/content/${escape("application/json")}/schema`, body)
   }
 
   /** What an event of `/event` violates. */

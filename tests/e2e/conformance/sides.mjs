@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { recipes } from "../lib/agents.mjs"
 import { startModel } from "../lib/model.mjs"
 import { documentOf, startOpencode } from "../lib/real.mjs"
+import { NEVER } from "./play.mjs"
 import { EventLog, Sessiond, TOKEN, gitProject, sandbox } from "../lib/sessiond.mjs"
 
 const authorization = `Basic ${Buffer.from(`opencode:${TOKEN}`).toString("base64")}`
@@ -21,11 +22,34 @@ class Side {
   }
 
   /** Sends a request; the reply is plain data. */
-  async send(method, path, { body, headers = {} }) {
+  async send(method, path, { body, headers = {}, within = 90_000 }) {
+    try {
+      return await this.#send(method, path, body, headers, AbortSignal.timeout(within))
+    } catch (error) {
+      if (error.name !== "TimeoutError" || within >= 90_000) throw error
+      return { status: NEVER, headers: {}, body: "" }
+    }
+  }
+
+  /** What the first frame of a stream is made of. */
+  async firstFrame(path) {
+    const reply = await fetch(this.base + path, { headers: { authorization }, signal: AbortSignal.timeout(30_000) })
+    let text = ""
+    const decoder = new TextDecoder()
+    for await (const bytes of reply.body) {
+      text += decoder.decode(bytes, { stream: true })
+      if (text.includes("\n\n")) break
+    }
+    const frame = text.split("\n\n")[0].split("\n").map((line) => [line.split(":")[0], line.slice(line.indexOf(":") + 1)])
+    const json = JSON.parse(Object.fromEntries(frame).data)
+    return { status: reply.status, fields: frame.map(([name]) => name).sort().join(" "), type: (json.payload ?? json).type }
+  }
+
+  async #send(method, path, body, headers, signal) {
     const reply = await fetch(this.base + path, {
       method, body, redirect: "manual",
       headers: { authorization, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
-      signal: AbortSignal.timeout(90_000),
+      signal,
     })
     const type = reply.headers.get("content-type") ?? ""
     if (type.startsWith("text/event-stream")) {
@@ -52,7 +76,7 @@ class Side {
 export async function startSides() {
   const dir = sandbox("conformance")
   const model = await startModel(dir)
-  const config = { share: "manual", command: { greet: { template: "please @@TEXT, $1", description: "Greets" } } }
+  const config = { command: { greet: { template: "please @@TEXT, $1", description: "Greets" } } }
   const [real, sessiond] = await Promise.all([
     startOpencode({
       dir, project: gitProject(join(dir, "real", "project")), model: model.url, config,
@@ -61,7 +85,7 @@ export async function startSides() {
     Sessiond.start({
       name: "conformance", dir: join(dir, "sessiond"),
       agents: { opencode: recipes.opencode(join(dir, "agent-home"), model.url) },
-      settings: "[commands.greet]\ntemplate = \"please @@TEXT, $1\"\ndescription = \"Greets\"",
+      settings: "[share]\nenabled = false\n[commands.greet]\ntemplate = \"please @@TEXT, $1\"\ndescription = \"Greets\"",
     }),
   ])
   const doc = await documentOf(real.url, { authorization })

@@ -1,6 +1,6 @@
 // The events of a session as lines of text that two servers can be compared by.
 
-/** Told by a task of its own at any time: they are compared as a set, after the rest. */
+/** Told by tasks of their own at any time: only a step with `also` compares them, as a set after the rest. */
 const DETACHED = ["session.updated", "session.diff"]
 /** News of OpenCode's inner life: Q-inner-events. */
 const INNER = /^(plugin|catalog|reference|integration|file|lsp|vcs|project|mcp|server|installation)\./
@@ -42,12 +42,12 @@ function part(p) {
 }
 
 /** Lines of events; what is repeated at once is one line. */
-export function trace(events) {
+export function trace(events, withDetached) {
   const roles = rolesOf(events)
   const role = (id) => roles.get(id) ?? "earlier"
   const told = events.filter((e) => !INNER.test(e.type))
   const lines = told.filter((e) => !DETACHED.includes(e.type) && !isSummary(e)).map((e) => line(e, role))
-  const also = DETACHED.filter((type) => told.some((e) => e.type === type)).map((type) => `also ${type}`)
+  const also = DETACHED.filter((type) => withDetached && told.some((e) => e.type === type)).map((type) => `also ${type}`)
   return [...lines.filter((l, i) => l !== lines[i - 1]), ...also]
 }
 

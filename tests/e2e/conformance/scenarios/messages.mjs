@@ -15,14 +15,17 @@ export default [
       { send: `POST ${at}`, body: { ...note("two"), messageID: "msg_zz_conformance_two" } },
       { send: `POST ${at}`, body: { ...note("three"), system: "be brief", agent: "build" } },
       { send: `POST ${at}`, body: { noReply: true, model: "{model}", parts: [] } },
-      { send: `POST ${at}`, body: { ...note("five"), variant: "default" } },
+      { send: `POST ${at}`, body: { ...note("five"), variant: "default" }, quirks: { "Q-variant": "body/info/model/variant" } },
       { send: `POST ${at}`, body: { ...note("six", { id: "prt_zz_conformance_six" }) } },
       { send: `POST ${at}`, body: { ...note("seven", { synthetic: true, metadata: { a: 1 } }) } },
-      { send: `POST ${at}`, body: { ...note("eight", { ignored: true, time: { start: 5 } }) } },
+      {
+        send: `POST ${at}`, body: { ...note("eight", { ignored: true, time: { start: 5 } }) },
+        quirks: { "Q-prompt-time": "body/parts/0/time/end" },
+      },
       { send: `POST ${at}`, body: { ...note("nine"), unknown: true } },
-      { send: `GET ${at}` },
+      { send: `GET ${at}`, quirks: { "Q-variant": "body/4/info/model/variant", "Q-prompt-time": "body/7/parts/0/time/end" } },
       { send: `GET ${at}/{one.info.id}` },
-      { trace: "{s.id}" },
+      { trace: "{s.id}", quirks: { "Q-prompt-time": ["trace/-user text", "trace/+user text ended"] } },
     ],
   },
   {
@@ -32,16 +35,18 @@ export default [
       {
         send: `POST ${at}`,
         body: { noReply: true, model: "{model}", parts: [{ type: "file", mime: "text/plain", filename: "a.txt", url: "data:text/plain;base64,aGk=" }] },
+        quirks: { "Q-file-parts": "body/parts" },
       },
       {
         send: `POST ${at}`,
-        body: { noReply: true, model: "{model}", parts: [{ type: "file", mime: "image/png", filename: "a.png", url: "data:image/png;base64,iVBORw0KGgo=" }] },
+        body: { noReply: true, model: "{model}", parts: [{ type: "file", mime: "image/png", filename: "a.png", url: "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==" }] },
       },
       {
         send: `POST ${at}`,
         body: { noReply: true, model: "{model}", parts: [{ type: "text", text: "ask @plan" }, { type: "agent", name: "plan", source: { value: "@plan", start: 4, end: 9 } }] },
+        quirks: { "Q-file-parts": "body/parts" },
       },
-      { send: `GET ${at}` },
+      { send: `GET ${at}`, quirks: { "Q-file-parts": ["body/0/parts", "body/2/parts"] } },
     ],
   },
   {
@@ -95,7 +100,7 @@ export default [
         body: { id: "{one.parts.0.id}", sessionID: "ses_other", messageID: "{one.info.id}", type: "text", text: "x" },
         quirks: { "Q-bad-request-named": "body" },
       },
-      { send: `PATCH ${at}/{one.info.id}/part/{one.parts.0.id}`, body: { type: "what" } },
+      { send: `PATCH ${at}/{one.info.id}/part/{one.parts.0.id}`, body: { type: "what" }, quirks: { "Q-reason": "body/data/message" } },
       { send: `PATCH ${at}/{one.info.id}/part/{one.parts.0.id}`, raw: "{x", quirks: json },
       {
         send: `PATCH ${at}/msg_unknown/part/prt_zz_new`,
@@ -145,6 +150,7 @@ export default [
     name: "a prompt that is wrong is not taken",
     steps: [
       create,
+      { send: `POST ${at}`, body: { model: "{model}", parts: [{ type: "text", text: "please @@TEXT" }] } },
       { send: `POST ${at}`, body: {} },
       { send: `POST ${at}` },
       { send: `POST ${at}`, body: { parts: "no" } },

@@ -9,6 +9,8 @@ export default [
       { send: "GET /global/event" },
       { send: "GET /event?directory={dir}" },
       { send: "GET /event?directory=%2Fnowhere" },
+      { stream: "GET /event", quirks: { "Q-event-position": "fields" } },
+      { stream: "GET /global/event", quirks: { "Q-event-position": "fields" } },
     ],
   },
   {

@@ -23,7 +23,7 @@ export default [
       { send: "GET /session/{s.id}/todo" },
       { send: "GET /session/{s.id}/message" },
       { send: "GET /session/{s.id}/diff" },
-      { trace: "{s.id}" },
+      { trace: "{s.id}", also: true },
     ],
   },
   {
@@ -58,7 +58,7 @@ export default [
       { send: "PATCH /session/{s.id}", body: {} },
       { send: "PATCH /session/{s.id}", body: { foo: 1 } },
       { send: "GET /session/{s.id}" },
-      { trace: "{s.id}" },
+      { trace: "{s.id}", also: true },
     ],
   },
   {
@@ -127,8 +127,8 @@ export default [
       { send: "DELETE /session/{s.id}" },
       { send: "GET /session/{child.id}" },
       { send: "GET /session/{grand.id}" },
-      { trace: "{s.id}" },
-      { trace: "{child.id}" },
+      { trace: "{s.id}", also: true, quirks: { "Q-trash": "trace/+also session.updated" } },
+      { trace: "{child.id}", also: true, quirks: { "Q-trash": "trace/+also session.updated" } },
     ],
   },
   {
