@@ -123,6 +123,8 @@ impl Engine {
     /// `NotFound`, `Disabled`; `Invalid` for an expiry that has passed or a message of another
     /// session.
     pub async fn share(&self, id: &SessionId, options: &ShareOptions) -> Result<SharedSession> {
+        // Of a session that is not there nobody wants to know whether it could be shared.
+        self.session(id).await?;
         self.check_sharing()?;
         let now = self.0.clock.now();
         if options.expires_at.flatten().is_some_and(|at| at <= now) {

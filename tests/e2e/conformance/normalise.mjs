@@ -32,10 +32,12 @@ export class Normaliser {
 
   /** Messages are named by who wrote them, as the events told it: an answer by the prompt that it answers. */
   meet(events) {
-    let prompts = 0
+    const prompts = new Map()
     for (const { type, properties: { info } = {} } of events) {
+      if (type === "session.created") prompts.set(info.id, { session: prompts.size + 1, count: 0 })
       if (type !== "message.updated" || this.ids.has(info.id)) continue
-      const name = info.role === "user" ? `<prompt ${(prompts += 1)}>` : `<answer to ${this.ids.get(info.parentID) ?? "nothing"}>`
+      const home = prompts.get(info.sessionID) ?? { count: 0 }
+      const name = info.role === "user" ? `<prompt ${(home.count += 1)} of ${home.session}>` : `<answer to ${this.ids.get(info.parentID) ?? "nothing"}>`
       this.ids.set(info.id, name)
     }
   }

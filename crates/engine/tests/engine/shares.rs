@@ -179,6 +179,9 @@ async fn sharing_can_be_switched_off() {
     let other = off.session().await.id;
     let refused = off.engine.share(&other, &ShareOptions::default()).await;
     assert!(matches!(refused, Err(EngineError::Disabled { .. })));
+    off.engine.delete_session(&other).await.unwrap();
+    let gone = off.engine.share(&other, &ShareOptions::default()).await;
+    assert!(matches!(gone, Err(EngineError::NotFound { .. })));
     // Links of before lead nowhere, and can still be ended.
     w.restart_with(|c| c.share.enabled = false).await;
     assert_eq!(w.open(&token).await, None);

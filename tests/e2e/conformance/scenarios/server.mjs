@@ -40,9 +40,9 @@ export default [
       { send: "GET /global/health" },
       { send: "GET /path" },
       { send: "GET /project/current" },
-      { send: "GET /project" },
+      { send: "GET /project", quirks: { "Q-projects": "body/1" } },
       { send: "GET /session/status" },
-      { send: "GET /vcs" },
+      { send: "GET /vcs", ignore: ["body/default_branch"] },
     ],
   },
 ]
