@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { recipes } from "../lib/agents.mjs"
 import { startModel } from "../lib/model.mjs"
-import { documentOf, startOpencode } from "../lib/real.mjs"
+import { RealOpencode } from "../lib/real.mjs"
 import { NEVER } from "./play.mjs"
 import { EventLog, Sessiond, TOKEN, gitProject, sandbox } from "../lib/sessiond.mjs"
 
@@ -78,17 +78,14 @@ export async function startSides() {
   const model = await startModel(dir)
   const config = { command: { greet: { template: "please @@TEXT, $1", description: "Greets" } } }
   const [real, sessiond] = await Promise.all([
-    startOpencode({
-      dir, project: gitProject(join(dir, "real", "project")), model: model.url, config,
-      env: { OPENCODE_SERVER_PASSWORD: TOKEN },
-    }),
+    RealOpencode.start(dir, { project: gitProject(join(dir, "real", "project")), model: model.url, config, password: TOKEN }),
     Sessiond.start({
       name: "conformance", dir: join(dir, "sessiond"),
       agents: { opencode: recipes.opencode(join(dir, "agent-home"), model.url) },
       settings: "[share]\nenabled = false\n[commands.greet]\ntemplate = \"please @@TEXT, $1\"\ndescription = \"Greets\"",
     }),
   ])
-  const doc = await documentOf(real.url, { authorization })
+  const doc = await real.document()
   const scripted = { providerID: "lab", modelID: "scripted-1" }
   const sides = {
     real: new Side("real", real.url, real.project, { demo: scripted, opencode: scripted }, [
