@@ -324,4 +324,23 @@ describe("the history of events", () => {
     const stolen = await outcome(client.sync.steal({ sessionID: session.id }, { throwOnError: false }))
     assert.equal(stolen.status, 400)
   })
+
+  it("of a session on the real server can be replayed here", async () => {
+    const { data: session } = await theirs().session.create({ title: "elsewhere" })
+    await theirs().session.prompt({ sessionID: session.id, noReply: true, parts: [{ type: "text", text: "a note" }] })
+    const { data: rows } = await theirs().sync.history.list({ body: { ses_unknown: 0 } })
+    const mine = rows.filter((r) => r.aggregate_id === session.id)
+    // Both projects have one commit of their own: the real one's is made known here by a session in it.
+    await ours().session.create({ directory: real.project })
+    const events = mine.map(({ aggregate_id, ...row }) => ({ ...row, aggregateID: aggregate_id }))
+    for (const from of [0, 0, 1]) {
+      const { data } = await ours().sync.replay({ body_directory: server.project, events: events.slice(from) })
+      assert.deepEqual(data, { sessionID: session.id })
+    }
+    const { data: copy } = await ours().session.get({ sessionID: session.id })
+    assert.equal(copy.title, session.title)
+    assert.deepEqual((await ours().session.messages({ sessionID: session.id })).data.map((m) => m.parts[0].text), ["a note"])
+    await server.restart()
+    assert.equal((await ours().session.get({ sessionID: session.id })).data.id, session.id)
+  })
 })

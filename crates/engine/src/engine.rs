@@ -72,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     /// Held while a fork is numbered and committed.
     pub(crate) forks: tokio::sync::Mutex<()>,
+    /// Held while events of elsewhere are compared and committed.
+    pub(crate) replays: tokio::sync::Mutex<()>,
     /// Captures of worktrees.
     pub(crate) captures: Captures,
     /// Which session writes which file now.
@@ -184,6 +186,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
             forks: tokio::sync::Mutex::new(()),
+            replays: tokio::sync::Mutex::new(()),
             captures,
             claims: Mutex::new(Claims::default()),
             secrets: Mutex::default(),

@@ -135,7 +135,6 @@ fn not_offered() -> Router<App> {
         "/global/upgrade",
         "/provider/{providerID}/oauth/authorize",
         "/provider/{providerID}/oauth/callback",
-        "/sync/replay",
         "/vcs/apply",
     ];
     let gets = [

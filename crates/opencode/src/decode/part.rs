@@ -12,10 +12,15 @@ const MAX_COUNT: u64 = 1_000_000_000_000;
 
 /// A whole part.
 pub(crate) fn part(body: Option<Value>) -> Decoded<Part> {
-    if !matches!(body, Some(Value::Object(_))) {
-        return Err(Node::root(body).expected("Part"));
+    part_at(Node::root(body))
+}
+
+/// The same, within a body.
+pub(super) fn part_at(node: Node) -> Decoded<Part> {
+    if !matches!(node.value, Some(Value::Object(_))) {
+        return Err(node.expected("Part"));
     }
-    let mut f = Node::root(body).object()?;
+    let mut f = node.object()?;
     if f.text("type").is_none() {
         return Err(f.whole().expected("Part"));
     }
@@ -23,7 +28,7 @@ pub(crate) fn part(body: Option<Value>) -> Decoded<Part> {
         id: f.take("id").id(PartId::parse)?,
         session_id: f.take("sessionID").id(SessionId::parse)?,
         message_id: f.take("messageID").id(MessageId::parse)?,
-        body: self::body(f)?,
+        body: body(f)?,
     })
 }
 

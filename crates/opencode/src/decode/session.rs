@@ -74,7 +74,7 @@ pub(super) fn session_model(node: Node) -> Decoded<ModelRef> {
     })
 }
 
-fn rules(node: Node) -> Decoded<Vec<PermissionRule>> {
+pub(super) fn rules(node: Node) -> Decoded<Vec<PermissionRule>> {
     node.list("PermissionRuleset", |rule| {
         let mut f = rule.object()?;
         Ok(PermissionRule {

@@ -8,6 +8,7 @@ mod fixtures;
 mod instance;
 mod messages;
 mod prompts;
+mod replays;
 mod reverts;
 mod sessions;
 mod shares;
