@@ -123,11 +123,8 @@ async fn a_session_of_elsewhere_is_replayed_step_by_step() {
     assert_eq!(messages[1]["parts"][0]["text"], "hello");
     // The history has the same numbers.
     let history = w.call("POST", "/sync/history", json!({})).await.ok();
-    let rows = history.as_array().unwrap().iter();
-    let last = rows
-        .filter(|row| row["aggregate_id"] == SESSION)
-        .next_back()
-        .unwrap();
+    let mut rows = history.as_array().unwrap().iter();
+    let last = rows.rfind(|row| row["aggregate_id"] == SESSION).unwrap();
     assert_eq!(
         (&last["seq"], &last["type"]),
         (&json!(7), &json!("session.updated.1"))
