@@ -145,6 +145,35 @@ async fn the_next_prompt_removes_what_was_reverted_and_the_agent_forgets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revert_can_be_made_final_without_a_prompt() {
+    let site = Site::new().await;
+    site.ask("remember the word walrus").await;
+    let two = site.ask("/write a.txt one").await;
+    let engine = &site.w.engine;
+    let untouched = engine.session(&site.s.id).await.unwrap();
+    let same = engine.commit_revert(&site.s.id).await.unwrap();
+    assert_eq!(*same, untouched, "there is nothing to do");
+    let to_two = to(&two.user_message_id);
+    engine.revert(&site.s.id, to_two).await.unwrap();
+    let session = engine.commit_revert(&site.s.id).await.unwrap();
+    assert_eq!(session.revert, None);
+    assert_eq!(site.read("a.txt"), None);
+    let all = MessageQuery::default();
+    let left = engine.messages(&site.s.id, &all).await.unwrap();
+    assert_eq!(left.messages.len(), 2);
+    let turns = engine.turns(&site.s.id, &Default::default()).await;
+    assert!(turns.unwrap().iter().all(|t| t.id != two.id));
+    // It can't be taken back any more, and the agent forgets it.
+    engine.unrevert(&site.s.id).await.unwrap();
+    assert_eq!(site.read("a.txt"), None);
+    let next = site.ask("/history").await;
+    assert_eq!(next.restore, Some(RestoreRung::Rebuilt));
+    let said = site.w.answer_text(&next).await;
+    assert!(said.contains("walrus"), "{said}");
+    assert!(!said.contains("a.txt"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn to_an_answer_means_to_its_prompt_and_to_a_part_means_to_that() {
     let site = Site::new().await;
     let turn = site.ask("/write a.txt x").await;
