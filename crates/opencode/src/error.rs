@@ -6,9 +6,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sessiond_engine::EngineError;
 use sessiond_store::EntityKind;
+use sessiond_workspace::WorkspaceError;
 use thiserror::Error;
 
 use crate::decode::{Kind, Reject};
+use crate::routes::vcs;
 
 /// Why a request is not answered as asked.
 #[derive(Debug, Error)]
@@ -51,6 +53,14 @@ pub(crate) enum ApiError {
     /// OpenCode has the setting, sessiond does not offer it.
     #[error("sessiond does not offer the setting \"{0}\": coding agents bring their own")]
     NoSetting(String),
+    /// What was asked of files; the parameter that asked for it.
+    #[error("{error}")]
+    Files {
+        /// Why not.
+        error: WorkspaceError,
+        /// As in the query or the body.
+        field: &'static str,
+    },
     /// The engine's own.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -63,6 +73,11 @@ impl From<Reject> for ApiError {
 }
 
 impl ApiError {
+    /// A refusal by the files, because of this parameter.
+    pub(crate) fn files(field: &'static str) -> impl FnOnce(WorkspaceError) -> Self {
+        move |error| Self::Files { error, field }
+    }
+
     pub(crate) fn not_offered(method: Method, uri: &Uri) -> Self {
         Self::NotOffered(method, uri.path().to_owned())
     }
@@ -111,10 +126,35 @@ impl IntoResponse for ApiError {
                 StatusCode::NOT_IMPLEMENTED,
                 named("NotImplementedError", message),
             ),
+            Self::Files { error, field } => return files_error(&error, field),
             Self::Engine(error) => return engine_error(&error),
         };
         (status, Json(body)).into_response()
     }
+}
+
+fn files_error(error: &WorkspaceError, field: &'static str) -> Response {
+    let (status, body) = match error {
+        WorkspaceError::NotClean(_) => (
+            StatusCode::BAD_REQUEST,
+            vcs::apply_error(error, "not-clean"),
+        ),
+        WorkspaceError::NoRepository => {
+            (StatusCode::BAD_REQUEST, vcs::apply_error(error, "non-git"))
+        }
+        WorkspaceError::TimedOut(_) => return unavailable(&error.to_string(), 5),
+        // Not our fault, nor the client's alone.
+        WorkspaceError::Git(_) => (
+            StatusCode::FAILED_DEPENDENCY,
+            named("UnknownError", error.to_string()),
+        ),
+        // The client asked for something else than there is.
+        error => (
+            StatusCode::BAD_REQUEST,
+            bad_request(&Reject::new(Kind::Query, error.to_string()).at(field)),
+        ),
+    };
+    (status, Json(body)).into_response()
 }
 
 fn engine_error(error: &EngineError) -> Response {

@@ -7,8 +7,8 @@ use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::extract;
 use crate::routes::{
-    ask, catalog, command, event, experimental, instance, log, message, offered, project, prompt,
-    revert, session, share, sync, tui,
+    ask, catalog, command, event, experimental, file, instance, log, message, offered, project,
+    prompt, revert, session, share, sync, tui, vcs,
 };
 use crate::state::{App, OpenCodeState};
 
@@ -30,6 +30,8 @@ pub fn router(state: OpenCodeState) -> Router {
         .merge(tui::router())
         .merge(sync::router())
         .merge(experimental::router())
+        .merge(file::router())
+        .merge(vcs::router())
         .merge(crate::v2::router())
         .merge(not_offered())
         .fallback(offered::no_endpoint)
@@ -113,7 +115,6 @@ fn surroundings() -> Router<App> {
         .route("/provider/auth", get(instance::none_mapped))
         .route("/agent", get(catalog::agents))
         .route("/path", get(instance::path))
-        .route("/vcs", get(instance::vcs))
         .route("/command", get(command::list))
         .route("/skill", get(instance::none_listed))
         .route("/lsp", get(instance::none_listed))
@@ -135,24 +136,9 @@ fn not_offered() -> Router<App> {
         "/global/upgrade",
         "/provider/{providerID}/oauth/authorize",
         "/provider/{providerID}/oauth/callback",
-        "/vcs/apply",
     ];
-    let gets = [
-        "/doc",
-        "/experimental/tool",
-        "/experimental/tool/ids",
-        "/file",
-        "/file/content",
-        "/file/status",
-        "/find",
-        "/find/file",
-        "/find/symbol",
-        "/vcs/status",
-        "/vcs/diff",
-        "/vcs/diff/raw",
-    ];
+    let gets = ["/doc", "/experimental/tool", "/experimental/tool/ids"];
     let trees = [
-        "/api/fs/{*rest}",
         "/experimental/project/{*rest}",
         "/mcp/{*rest}",
         "/pty/{*rest}",

@@ -30,6 +30,11 @@ pub(crate) fn project_update(body: Option<Value>) -> Decoded<ProjectUpdate> {
     })
 }
 
+/// The body of `POST /vcs/apply`.
+pub(crate) fn patch(body: Option<Value>) -> Decoded<String> {
+    Node::root(body).object()?.take("patch").string()
+}
+
 /// How much a line of a client's log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {

@@ -18,7 +18,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sessiond_model::{IdError, Timestamp};
 
-pub(crate) use around::{Level, LogLine, known_events, log_line, project_update, steal};
+pub(crate) use around::{Level, LogLine, known_events, log_line, patch, project_update, steal};
 pub(crate) use ask::{answers, permission_reply};
 pub(crate) use config::config_patch;
 pub(crate) use part::part;

@@ -22,14 +22,6 @@ pub(crate) async fn path(State(app): State<App>, at: Selected) -> Reply {
     }))
 }
 
-pub(crate) async fn vcs(State(app): State<App>, at: Selected) -> Reply {
-    let workspace = app.engine.workspace(at.directory.as_deref()).await?;
-    extract::json(&match &workspace.branch {
-        Some(branch) => json!({"branch": branch}),
-        None => json!({}),
-    })
-}
-
 /// Lists of what there is none of: language servers, formatters, skills, slash commands
 /// (an agent's own are typed into the prompt), workspaces.
 pub(crate) async fn none_listed(_: Selected) -> Reply {

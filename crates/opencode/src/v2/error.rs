@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use sessiond_engine::EngineError;
 use sessiond_model::{MessageId, SessionId};
 use sessiond_store::EntityKind;
+use sessiond_workspace::WorkspaceError;
 
-use crate::decode::Reject;
+use crate::decode::{Kind, Reject};
 use crate::error::{ApiError, invalid, unavailable, unexpected};
 
 /// Why a request of this family is not answered as asked.
@@ -62,6 +63,11 @@ impl Error {
     }
 }
 
+/// Whether files could not be looked at for a reason that is not the client's.
+fn fault(error: &WorkspaceError) -> bool {
+    matches!(error, WorkspaceError::TimedOut(_) | WorkspaceError::Git(_))
+}
+
 fn tagged(tag: &str, message: impl Into<String>) -> Value {
     json!({"_tag": tag, "message": message.into()})
 }
@@ -90,6 +96,9 @@ impl IntoResponse for Error {
                 (status, tagged("InvalidRequestError", message))
             }
             Self::Api(ApiError::Engine(error)) => return of_engine(None, &error),
+            Self::Api(ApiError::Files { error, field }) if !fault(&error) => {
+                bad(&Reject::new(Kind::Query, error.to_string()).at(field))
+            }
             Self::Api(other) => return other.into_response(),
             Self::Within(session, error) => return of_engine(Some(&session), &error),
             Self::SessionId => {

@@ -1,7 +1,7 @@
 use axum::Router;
 use axum::routing::{any, delete, get, patch, post};
 
-use super::routes::{ask, event, message, place, prompt, revert, session};
+use super::routes::{ask, event, fs, message, place, prompt, revert, session};
 use crate::routes::offered;
 use crate::state::App;
 
@@ -74,6 +74,9 @@ fn places() -> Router<App> {
         .route("/api/command", get(place::commands))
         .route("/api/skill", get(place::none_listed))
         .route("/api/reference", get(place::none_listed))
+        .route("/api/fs/find", get(fs::find))
+        .route("/api/fs/list", get(fs::list))
+        .route("/api/fs/read/{*path}", get(fs::read))
         .route("/api/integration", get(place::none_listed))
         .route(
             "/api/integration/{integrationID}",

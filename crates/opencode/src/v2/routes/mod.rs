@@ -1,5 +1,6 @@
 pub(crate) mod ask;
 pub(crate) mod event;
+pub(crate) mod fs;
 pub(crate) mod message;
 pub(crate) mod place;
 pub(crate) mod prompt;
