@@ -59,8 +59,7 @@ async fn clients_find_what_they_need_to_start() {
 async fn what_is_not_offered_says_so() {
     let w = World::new().await;
     for (method, path) in [
-        ("GET", "/file?path=."),
-        ("GET", "/find/file?query=x"),
+        ("GET", "/find/symbol?query=x"),
         ("POST", "/global/upgrade"),
         ("GET", "/api/pty"),
         ("GET", "/pty"),
