@@ -52,12 +52,15 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Shapes that clients send: fields may be left out, unknown ones are refused. All others are
 /// answers, which have all their fields, `null` or not; but for `Problem`.
-const SENT: [&str; 15] = [
+const SENT: [&str; 18] = [
     "AbortBody",
     "CommandBody",
     "CreateSession",
     "ForkBody",
+    "ImportBody",
+    "ImportOutline",
     "Model",
+    "OutlinedMessage",
     "PatchSession",
     "PermissionReplyBody",
     "PermissionRule",

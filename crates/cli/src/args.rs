@@ -56,6 +56,21 @@ pub(crate) enum Command {
     Token,
     /// Check data directory, store, address and agents, and say what to do
     Doctor,
+    /// Import sessions of another program
+    Import {
+        #[command(subcommand)]
+        from: ImportFrom,
+    },
+    /// Write a session as JSON, as `opencode import` reads it
+    #[command(after_help = "\
+The server of the data directory is asked when there is one; else the data directory is opened.
+With -o the file appears under its name when it is whole.
+
+Examples:
+  sessiond export ses_1c8f… -o session.json
+  opencode import session.json              # in the directory of the project
+  sessiond import opencode --file session.json   # into another sessiond")]
+    Export(Export),
     /// Print the OpenAPI document of /v1
     Openapi,
     /// Serve the demo agent over stdio
@@ -125,6 +140,56 @@ pub(crate) struct Serve {
     /// Log as JSON
     #[arg(long)]
     pub(crate) log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportFrom {
+    /// Sessions of OpenCode: from its database, or from the file of an export
+    #[command(after_help = "\
+The database is $OPENCODE_DB, else opencode.db in $XDG_DATA_HOME/opencode (~/.local/share/opencode). It is
+copied to the temporary directory ($TMPDIR) and never written, so OpenCode may go on working with it.
+
+An import can be repeated: what is here stays as it is; a session that went on in OpenCode gets its new
+messages; one that went on in both places is left alone and named. An import that was cut off is
+finished by the next one. Works with a server running and without.
+
+Examples:
+  sessiond import opencode --dry-run
+  sessiond import opencode
+  sessiond import opencode --directory ~/project
+  sessiond import opencode --session ses_1c8f…
+  sessiond import opencode --file session.json   # of `opencode export` or `sessiond export`")]
+    Opencode(ImportOpencode),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImportOpencode {
+    /// The database [default: that of OpenCode for this user]
+    pub(crate) path: Option<PathBuf>,
+    /// The file of an export instead of a database
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "session", "directory"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Only this session and its sub-tasks
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Only sessions of this directory and those below it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Say what would be imported, and import nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Show all notes
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Export {
+    /// Id of the session
+    pub(crate) session: String,
+    /// The file to write; standard output otherwise
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 impl Args {

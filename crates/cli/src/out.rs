@@ -14,6 +14,14 @@ pub(crate) fn error(sentence: &str) {
     let _ = writeln!(io::stderr().lock(), "sessiond: {sentence}");
 }
 
+/// Writes all of these bytes to standard output.
+///
+/// # Errors
+/// When nobody takes them: a cut export must not look like a whole one.
+pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+    io::stdout().lock().write_all(bytes)
+}
+
 /// Whether a person reads standard output.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()

@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) forks: tokio::sync::Mutex<()>,
     /// Held while events of elsewhere are compared and committed.
     pub(crate) replays: tokio::sync::Mutex<()>,
+    /// Held while a batch of an import is taken.
+    pub(crate) imports: tokio::sync::Mutex<()>,
     /// Captures of worktrees.
     pub(crate) captures: Captures,
     /// Which session writes which file now.
@@ -151,6 +153,25 @@ impl Engine {
         ids: Arc<dyn IdGen>,
         config: EngineConfig,
     ) -> Result<Self> {
+        let engine = Self::open(store, hub, catalogue, clock, ids, config).await?;
+        crate::recovery::recover(&engine.0).await?;
+        engine.0.keep_purging();
+        Ok(engine)
+    }
+
+    /// Opens the engine for a tool that reads and imports while nobody serves the store: nothing
+    /// is recovered, no agent is started, turns in the queue wait for the next start.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+        catalogue: Catalogue,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdGen>,
+        config: EngineConfig,
+    ) -> Result<Self> {
         let profiles = store
             .profiles()
             .await?
@@ -166,7 +187,7 @@ impl Engine {
         let captures = tokio::task::spawn_blocking(move || Captures::open(&snapshots))
             .await
             .map_err(|e| EngineError::Internal(e.to_string()))?;
-        let engine = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             store,
             replies: Replies::new(hub.clone()),
             hub,
@@ -187,15 +208,13 @@ impl Engine {
             stop: CancellationToken::new(),
             forks: tokio::sync::Mutex::new(()),
             replays: tokio::sync::Mutex::new(()),
+            imports: tokio::sync::Mutex::new(()),
             captures,
             claims: Mutex::new(Claims::default()),
             secrets: Mutex::default(),
             settings,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
-        }));
-        crate::recovery::recover(&engine.0).await?;
-        engine.0.keep_purging();
-        Ok(engine)
+        })))
     }
 
     /// Refuses new prompts, interrupts running turns, ends all agents. Turns in the queue

@@ -130,7 +130,7 @@ impl Engine {
 
 /// Puts the live content of open parts over their stored rows, which may be a checkpoint
 /// interval behind.
-fn overlay(hub: &Hub, doc: &mut MessageDoc) {
+pub(crate) fn overlay(hub: &Hub, doc: &mut MessageDoc) {
     for stored in &mut doc.parts {
         if let Some(part) = hub.open_part_of(&stored.id)
             && let Ok(body) = serde_json::to_string(&part.body)

@@ -337,10 +337,13 @@ impl Inner {
         input: &PromptInput,
         asks_agent: bool,
     ) -> Result<TurnOptions> {
+        // An imported session names the model of a program that is none of our agents.
+        let is_ours = |m: &&ModelRef| self.catalogue.get(&m.provider_id).is_some();
+        let is_foreign = session.model.as_ref().is_some_and(|m| !is_ours(&m));
         let settings = self.settings.now();
-        let preset = settings.model.as_ref();
-        let wanted = input.model.as_ref().or(session.model.as_ref());
-        let wanted = wanted.or(preset.filter(|m| self.catalogue.get(&m.provider_id).is_some()));
+        let wanted = input.model.as_ref();
+        let wanted = wanted.or(session.model.as_ref().filter(is_ours));
+        let wanted = wanted.or(settings.model.as_ref().filter(is_ours));
         let agent = wanted.map_or_else(|| self.default_agent(), |m| m.provider_id.clone());
         if self.catalogue.get(&agent).is_none() {
             let known: Vec<_> = self.catalogue.iter().map(|s| s.name.as_str()).collect();
@@ -392,7 +395,8 @@ impl Inner {
                 ),
             ));
         }
-        let name = input.agent.as_ref().or(session.agent.as_ref());
+        let kept = session.agent.as_ref().filter(|_| !is_foreign);
+        let name = input.agent.as_ref().or(kept);
         let mode = match name {
             None => settings
                 .mode

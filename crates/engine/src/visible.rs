@@ -85,6 +85,10 @@ impl Inner {
             return Ok(self.store.todos(&session.id).await?);
         };
         let versions = self.store.todo_versions(&session.id).await?;
+        if versions.is_empty() {
+            // An imported list: which turn wrote it is not known.
+            return Ok(self.store.todos(&session.id).await?);
+        }
         let mut hidden = HashSet::new();
         // From the newest on, until the first one in sight.
         for (id, _) in versions.iter().rev() {

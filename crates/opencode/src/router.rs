@@ -7,8 +7,8 @@ use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::extract;
 use crate::routes::{
-    ask, catalog, command, event, experimental, file, instance, log, message, offered, project,
-    prompt, revert, session, share, sync, tui, vcs,
+    ask, catalog, command, event, experimental, export, file, instance, log, message, offered,
+    project, prompt, revert, session, share, sync, tui, vcs,
 };
 use crate::state::{App, OpenCodeState};
 
@@ -25,6 +25,7 @@ pub fn router(state: OpenCodeState) -> Router {
     Router::new()
         .merge(sessions())
         .merge(asks())
+        .merge(export::router())
         .merge(surroundings())
         .merge(project::router())
         .merge(tui::router())

@@ -37,7 +37,7 @@ fn size(doc: &MessageDoc) -> usize {
     doc.info.len() + parts + 128
 }
 
-fn write_message(out: &mut Vec<u8>, doc: &MessageDoc) {
+pub(crate) fn write_message(out: &mut Vec<u8>, doc: &MessageDoc) {
     out.extend_from_slice(b"{\"info\":");
     write_info(out, doc);
     out.extend_from_slice(b",\"parts\":[");

@@ -3,6 +3,7 @@
 //! [`Server::start`] takes a [`Config`] and answers a [`Running`] server, also in tests (on
 //! port 0, with several servers in one process).
 
+mod access;
 mod banner;
 mod config;
 mod doctor;
@@ -17,6 +18,7 @@ mod signals;
 mod telemetry;
 mod token;
 
+pub use access::{Access, AccessError};
 pub use config::{
     CommandSettings, Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig,
     LogFormat, LogSettings, Period, Settings, ShareConfig, ShareSettings, Size, SnapshotLimits,

@@ -132,7 +132,7 @@ fn paths(config: &Config) -> ServerPaths {
     }
 }
 
-fn engine_config(config: &Config, url: &str) -> EngineConfig {
+pub(crate) fn engine_config(config: &Config, url: &str) -> EngineConfig {
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().display().to_string());
     let public = config.public_url.as_ref().map(ToString::to_string);
     EngineConfig {

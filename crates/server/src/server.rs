@@ -190,7 +190,7 @@ impl Running {
 }
 
 /// Creates a directory that only its owner can look into.
-fn create_private(dir: &Path) -> io::Result<()> {
+pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -5,6 +5,7 @@ mod agent;
 mod command;
 mod event;
 mod fork;
+mod import;
 mod interact;
 mod message;
 mod part;
@@ -20,6 +21,7 @@ pub(crate) use agent::{AgentList, BindingReply};
 pub(crate) use command::{CommandBody, CommandList, ShellBody, TurnBody};
 pub(crate) use event::{DeltaDto, EventDto, EventPageDto, StateDto, StreamNote};
 pub(crate) use fork::{ForkBody, TreeReply};
+pub(crate) use import::{ImportBody, ImportOutline, ImportPlan, ImportReply, PortFormat};
 pub(crate) use interact::{
     PermissionDto, PermissionList, PermissionReplyBody, QuestionDto, QuestionList,
     QuestionReplyBody, TodoList,

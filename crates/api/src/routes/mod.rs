@@ -7,6 +7,7 @@ mod document;
 mod events;
 mod forks;
 mod messages;
+mod port;
 mod projects;
 mod revert;
 mod sessions;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> OpenApiRouter<ApiState> {
         .merge(sessions::routes())
         .merge(forks::routes())
         .merge(shares::routes())
+        .merge(port::routes())
         .merge(trash::routes())
         .merge(revert::routes())
         .merge(messages::routes())

@@ -6,6 +6,7 @@ mod asks;
 mod commands;
 mod events;
 mod families;
+mod imports;
 mod refusals;
 mod sessions;
 mod shares;

@@ -3,13 +3,15 @@
 mod agents;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod serve;
 mod token;
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, ImportFrom};
 
 /// What a command ends with; an error is a sentence for the person.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -20,6 +22,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Command::Agents { json } => agents::run(&args.config()?, *json),
         Command::Token => token::run(&args.config()?),
         Command::Doctor => doctor::run(args),
+        Command::Export(export) => export::run(&args.config()?, export),
+        Command::Import {
+            from: ImportFrom::Opencode(from),
+        } => import::run(&args.config()?, from),
         Command::Openapi => openapi(),
         Command::DemoAgent => demo::run(),
     }

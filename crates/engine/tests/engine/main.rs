@@ -3,6 +3,7 @@
 
 mod aborts;
 mod forks;
+mod imports;
 mod kinds;
 mod shares;
 mod streams;

@@ -145,6 +145,8 @@ pub(super) fn outs<'a>(
         info: SessionDto::of(s),
     };
     match body {
+        // An import that is not whole yet, or a replay of one that is deleted by now.
+        EventBody::SessionCreated(s) if s.deleted_at.is_some() => Vec::new(),
         EventBody::SessionCreated(s) => kept("session.created", session(s)),
         EventBody::SessionUpdated(s) => kept("session.updated", session(s)),
         EventBody::SessionDeleted(s) => kept("session.deleted", session(s)),

@@ -116,6 +116,16 @@ fn kept_events_are_told_once_more_as_sync() {
 }
 
 #[test]
+fn what_begins_in_the_trash_is_not_told() {
+    let session = |deleted_at| {
+        let bare = bare_session();
+        Arc::new(sessiond_model::Session { deleted_at, ..bare })
+    };
+    assert!(plain(EventBody::SessionCreated(session(Some(Timestamp(1))))).is_empty());
+    assert_eq!(plain(EventBody::SessionCreated(session(None))).len(), 1);
+}
+
+#[test]
 fn idle_is_told_twice_and_a_failure_is_idle() {
     for status in [
         Status::idle(Timestamp(1)),

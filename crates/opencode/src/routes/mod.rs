@@ -5,6 +5,7 @@ pub(crate) mod catalog;
 pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod experimental;
+pub(crate) mod export;
 pub(crate) mod file;
 pub(crate) mod instance;
 pub(crate) mod log;

@@ -4,6 +4,7 @@
 mod around;
 mod commands;
 mod config;
+mod exports;
 mod files;
 mod fixtures;
 mod instance;

@@ -227,6 +227,7 @@ suite! {
         status_is_kept_with_its_time,
         trash_hides_and_restore_brings_back,
         trash_keeps_its_first_time,
+        a_session_can_begin_in_the_trash,
         the_trash_is_found_by_its_time,
         forks_are_numbered_by_family,
         totals_follow_step_finish_parts,

@@ -212,6 +212,43 @@ pub async fn trash_keeps_its_first_time(bench: &mut Bench) {
     assert_eq!(stored.deleted_at, Some(Timestamp(2_000)));
 }
 
+/// An import of several commits is out of sight until its last one.
+pub async fn a_session_can_begin_in_the_trash(bench: &mut Bench) {
+    let mut session = fx::session("a");
+    let id = session.id.clone();
+    session.deleted_at = Some(Timestamp(1_000));
+    session.status = Status::error(Timestamp(1_000), "not whole".into());
+    let message = Change::PutMessage(fx::user(&id, "m", 1_100));
+    bench
+        .commit(&id, 1_000, vec![fx::create(session.clone()), message])
+        .await;
+    assert_eq!(bench.read(&id).await, session);
+    let all = SessionQuery::default();
+    let seen = bench.store().sessions(&all).await.unwrap().sessions;
+    assert!(seen.is_empty());
+    assert!(
+        bench
+            .store()
+            .unfinished_sessions()
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let text = Change::PutPart(fx::text(&id, "m", "t", "the rest"));
+    let idle = Change::SetStatus(Status::idle(Timestamp(1_000)));
+    bench
+        .commit(&id, 1_200, vec![text, idle, Change::RestoreSession])
+        .await;
+    let seen = bench.store().sessions(&all).await.unwrap().sessions;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(
+        (seen[0].deleted_at, seen[0].status.kind),
+        (None, StatusKind::Idle)
+    );
+    assert_eq!(seen[0].updated_at, Timestamp(1_000));
+}
+
 pub async fn totals_follow_step_finish_parts(bench: &mut Bench) {
     let id = bench.session("a").await;
     let step = |name: &str, cost, n| Change::PutPart(fx::step(&id, "m", name, cost, n));
