@@ -137,6 +137,8 @@ fn what_can_be_read_is_read() {
         id: first.message.id.clone(),
         session_id: of.id.clone(),
         position: 1,
+        created: sessiond_model::Seq(1),
+        changed: sessiond_model::Seq(1),
         info: serde_json::to_string(&first.message.info).unwrap(),
         parts: first
             .parts

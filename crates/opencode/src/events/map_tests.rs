@@ -119,7 +119,7 @@ fn kept_events_are_told_once_more_as_sync() {
 fn what_begins_in_the_trash_is_not_told() {
     let session = |deleted_at| {
         let bare = bare_session();
-        Arc::new(sessiond_model::Session { deleted_at, ..bare })
+        Arc::new(Session { deleted_at, ..bare })
     };
     assert!(plain(EventBody::SessionCreated(session(Some(Timestamp(1))))).is_empty());
     assert_eq!(plain(EventBody::SessionCreated(session(None))).len(), 1);

@@ -217,6 +217,8 @@ mod tests {
                 id: read.message.id.clone(),
                 session_id: read.message.session_id.clone(),
                 position: 1,
+                created: sessiond_model::Seq(1),
+                changed: sessiond_model::Seq(1),
                 info: serde_json::to_string(&read.message.info).unwrap(),
                 parts: vec![PartDoc {
                     id: read.parts[0].id.clone(),
