@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use sessiond_model::{
-    Event, EventBody, Part, PartBody, PartId, Seq, SessionSeq, Status, StatusKind, Timestamp,
+    Event, EventBody, Part, PartBody, PartId, Seq, Session, SessionSeq, Status, StatusKind,
+    Timestamp,
 };
 use sessiond_store::{AskQuery, EventQuery, MessageQuery, Scope, SessionQuery, Store, StoreResult};
 use tokio::sync::broadcast;
@@ -17,6 +18,8 @@ const PAGE: u32 = 256;
 const CATCH_UP_SESSIONS: u32 = 20;
 /// Messages per session of the same.
 const CATCH_UP_MESSAGES: u32 = 50;
+/// Ended permission requests, and questions, per session of the same.
+const CATCH_UP_ASKS: u32 = 20;
 
 /// What to subscribe to.
 #[derive(Clone, Debug, Default)]
@@ -313,6 +316,7 @@ impl Subscription {
             if !todos.is_empty() {
                 self.push_state(session, EventBody::TodosUpdated(Arc::new(todos)));
             }
+            self.answered(session, since).await?;
             if session.status.kind != StatusKind::Busy {
                 let idle = Status {
                     kind: session.status.kind,
@@ -324,7 +328,24 @@ impl Subscription {
         Ok(())
     }
 
-    fn push_state(&mut self, session: &sessiond_model::Session, body: EventBody) {
+    /// The ends of what a session asked lately: a client that was away still shows the question.
+    async fn answered(&mut self, session: &Session, since: Timestamp) -> StoreResult<()> {
+        let permissions = self.store.ended_permissions(&session.id, CATCH_UP_ASKS);
+        for p in permissions.await?.into_iter().rev() {
+            if p.outcome.as_ref().is_some_and(|o| o.at() >= since) {
+                self.push_state(session, EventBody::PermissionResolved(Arc::new(p)));
+            }
+        }
+        let questions = self.store.ended_questions(&session.id, CATCH_UP_ASKS);
+        for q in questions.await?.into_iter().rev() {
+            if q.outcome.as_ref().is_some_and(|o| o.at() >= since) {
+                self.push_state(session, EventBody::QuestionResolved(Arc::new(q)));
+            }
+        }
+        Ok(())
+    }
+
+    fn push_state(&mut self, session: &Session, body: EventBody) {
         self.note(&body);
         self.queue.push_back(Frame::State(Arc::new(Event {
             seq: self.cursor,

@@ -135,6 +135,16 @@ pub enum PermissionOutcome {
     },
 }
 
+impl PermissionOutcome {
+    /// When the request ended.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Answered { at, .. } | Self::Expired { at, .. } => *at,
+        }
+    }
+}
+
 /// A question that an agent asks a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
@@ -203,4 +213,14 @@ pub enum QuestionOutcome {
         /// When.
         at: Timestamp,
     },
+}
+
+impl QuestionOutcome {
+    /// When the request ended.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Answered { at, .. } | Self::Rejected { at } | Self::Expired { at, .. } => *at,
+        }
+    }
 }

@@ -15,12 +15,12 @@ mod sql;
 pub use commit::{CommitOp, MarkDegraded};
 pub use op::{Arg, Op, Row, Tx, Value};
 pub use read::{
-    BindingOf, Counters, EventsAfter, FileChangesOf, LastFork, LiveBindings, MessageById,
-    MessageOwner, MessagesOf, PendingPermissions, PendingQuestions, PendingRestores,
-    PermissionById, Profiles, ProjectById, Projects, QuestionById, RestoreOf, SessionById,
-    SessionByKey, SessionChanges, SessionHeadById, Sessions, ShareByToken, ShareOf, Shares,
-    TodoVersionsOf, TodosOf, TrashedUntil, TurnById, TurnByKey, TurnOfMessage, TurnsOf, Unfinished,
-    UsageOf,
+    BindingOf, Counters, EndedPermissions, EndedQuestions, EventsAfter, FileChangesOf, LastFork,
+    LiveBindings, MessageById, MessageOwner, MessagesOf, PendingPermissions, PendingQuestions,
+    PendingRestores, PermissionById, Profiles, ProjectById, Projects, QuestionById, RestoreOf,
+    SessionById, SessionByKey, SessionChanges, SessionHeadById, Sessions, ShareByToken, ShareOf,
+    Shares, TodoVersionsOf, TodosOf, TrashedUntil, TurnById, TurnByKey, TurnOfMessage, TurnsOf,
+    Unfinished, UsageOf,
 };
 pub use schema::{
     Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS,

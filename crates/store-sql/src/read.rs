@@ -8,8 +8,9 @@ mod single;
 
 pub use events::EventsAfter;
 pub use lists::{
-    LastFork, LiveBindings, PendingPermissions, PendingQuestions, PendingRestores, Profiles,
-    Projects, SessionChanges, Sessions, TodoVersionsOf, TrashedUntil, TurnsOf, Unfinished, UsageOf,
+    EndedPermissions, EndedQuestions, LastFork, LiveBindings, PendingPermissions, PendingQuestions,
+    PendingRestores, Profiles, Projects, SessionChanges, Sessions, TodoVersionsOf, TrashedUntil,
+    TurnsOf, Unfinished, UsageOf,
 };
 pub use messages::{MessageById, MessagesOf};
 pub use shares::{ShareByToken, ShareOf, Shares};

@@ -214,6 +214,9 @@ pub(crate) const ASKS_PENDING: &str = "SELECT a.doc FROM ask a JOIN session s ON
 pub(crate) const ASKS_PENDING_OF: &str = "SELECT a.doc FROM session s JOIN ask a ON a.sid = s.sid \
      WHERE a.pending = 1 AND a.kind = $1 AND s.deleted_at IS NULL AND s.id = $3 \
      AND (CAST($2 AS TEXT) IS NULL OR s.directory = $2) ORDER BY a.aid";
+pub(crate) const ASKS_ENDED_OF: &str = "SELECT a.doc FROM session s JOIN ask a ON a.sid = s.sid \
+     WHERE a.pending = 0 AND a.kind = $1 AND s.deleted_at IS NULL AND s.id = $2 \
+     ORDER BY a.aid DESC LIMIT $3";
 
 // ---- what a session has one of ----
 
@@ -404,6 +407,7 @@ pub(crate) const INDEXED: &[&str] = &[
     FILES_OF_SESSION,
     ASK_BY_ID,
     ASKS_PENDING_OF,
+    ASKS_ENDED_OF,
     TODO_OF,
     TODO_VERSIONS_OF,
     BINDING_OF,

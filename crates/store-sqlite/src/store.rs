@@ -353,12 +353,24 @@ impl Store for SqliteStore {
         self.point(ops::PendingPermissions(query)).await
     }
 
+    async fn ended_permissions(
+        &self,
+        session: &SessionId,
+        limit: u32,
+    ) -> StoreResult<Vec<Permission>> {
+        self.point(ops::EndedPermissions(session, limit)).await
+    }
+
     async fn question(&self, id: &QuestionId) -> StoreResult<Option<Question>> {
         self.point(ops::QuestionById(id)).await
     }
 
     async fn pending_questions(&self, query: &AskQuery) -> StoreResult<Vec<Question>> {
         self.point(ops::PendingQuestions(query)).await
+    }
+
+    async fn ended_questions(&self, session: &SessionId, limit: u32) -> StoreResult<Vec<Question>> {
+        self.point(ops::EndedQuestions(session, limit)).await
     }
 
     async fn binding(&self, session: &SessionId) -> StoreResult<Option<AgentBinding>> {

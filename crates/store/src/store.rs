@@ -134,11 +134,21 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Pending permission requests, oldest first.
     async fn pending_permissions(&self, query: &AskQuery) -> StoreResult<Vec<Permission>>;
 
+    /// Permission requests of a session that have ended, the newest first, at most `limit`.
+    async fn ended_permissions(
+        &self,
+        session: &SessionId,
+        limit: u32,
+    ) -> StoreResult<Vec<Permission>>;
+
     /// A question, pending or ended.
     async fn question(&self, id: &QuestionId) -> StoreResult<Option<Question>>;
 
     /// Pending questions, oldest first.
     async fn pending_questions(&self, query: &AskQuery) -> StoreResult<Vec<Question>>;
+
+    /// Questions of a session that have ended, the newest first, at most `limit`.
+    async fn ended_questions(&self, session: &SessionId, limit: u32) -> StoreResult<Vec<Question>>;
 
     /// The agent binding of a session.
     async fn binding(&self, session: &SessionId) -> StoreResult<Option<AgentBinding>>;

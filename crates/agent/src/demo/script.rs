@@ -17,7 +17,8 @@ pub(super) enum Step {
         new: String,
     },
     Run(String),
-    Plan,
+    /// Goes as far as so many done steps.
+    Plan(usize),
     Fail(String),
     FailAuth,
     Hang,
@@ -61,7 +62,11 @@ pub(super) const COMMANDS: [(&str, &str, &str); 23] = [
         "write|edit|run …",
         "the same, asking for permission in every mode",
     ),
-    ("plan", "", "make a plan of three steps and go through it"),
+    (
+        "plan",
+        "[DONE]",
+        "make a plan of three steps and go through it, or as far as DONE",
+    ),
     (
         "slow",
         "COUNT MILLISECONDS",
@@ -103,6 +108,9 @@ pub(super) const COMMANDS: [(&str, &str, &str); 23] = [
     ),
     ("crash", "", "end the process in the middle of the turn"),
 ];
+
+/// The plan that it makes.
+pub(super) const PLAN: [&str; 3] = ["Read the code", "Write the fix", "Run the tests"];
 
 /// How sessiond's requests begin that a model would understand without being told.
 const SUMMARISE: &str = "Summarise this conversation.";
@@ -183,7 +191,7 @@ fn command(line: &str) -> Option<Step> {
             }
             _ => usage("/ask write|edit|run …"),
         },
-        "plan" => Step::Plan,
+        "plan" => Step::Plan(rest.parse().unwrap_or(PLAN.len())),
         "slow" => match numbers(rest).as_slice() {
             [count, millis] => Step::Slow {
                 count: *count,
@@ -281,6 +289,7 @@ mod tests {
             read("/ask run true"),
             [Step::Ask(Box::new(Step::Run("true".into())))]
         );
+        assert_eq!(read("/plan\n/plan 1"), [Step::Plan(3), Step::Plan(1)]);
         assert_eq!(read("/ask plan"), [Step::Usage("/ask write|edit|run …")]);
     }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::script::{COMMANDS, Step, read};
+use super::script::{COMMANDS, PLAN, Step, read};
 use super::server::Demo;
 use super::session::Session;
 use crate::wire::{self, AUTH_REQUIRED, RequestId, RpcError};
@@ -244,7 +244,7 @@ impl Turn {
             Step::Write { .. } | Step::Edit { .. } | Step::Run(_) | Step::Ask(_) => {
                 self.use_tool(step).await?;
             }
-            Step::Plan => self.plan().await,
+            Step::Plan(done) => self.plan(done).await,
             Step::Fail(message) => {
                 self.say("I try. ").await;
                 return Err(End::Error(RpcError {
@@ -332,10 +332,13 @@ impl Turn {
         self.say(&text).await;
     }
 
-    async fn plan(&mut self) {
-        let steps = ["Read the code", "Write the fix", "Run the tests"];
-        for done in [0, 1, 3] {
-            let entries: Vec<Value> = steps
+    async fn plan(&mut self, end: usize) {
+        for done in [0, 1, PLAN.len()] {
+            if done > end {
+                self.say("So far I went through the plan.").await;
+                return;
+            }
+            let entries: Vec<Value> = PLAN
                 .iter()
                 .enumerate()
                 .map(|(i, step)| {

@@ -136,7 +136,8 @@ impl Translator {
         effects
     }
 
-    /// The agent asks for permission. Gemini says nothing of a call before it asks.
+    /// The agent asks for permission. Gemini says nothing of a call before it asks. A call that
+    /// is asked about has begun: OpenCode's clients show what they ask about only then.
     pub fn permission(
         &mut self,
         params: &Value,
@@ -147,6 +148,7 @@ impl Translator {
         let index = self.find_or_create(call, env, &mut effects);
         if let Some(index) = index {
             self.tools[index].merge_request(call);
+            self.tools[index].advance(Status::Running, env.now);
             self.tell(index, &mut effects);
         }
         let ask = permission::ask(params, index.map(|i| &self.tools[i]));

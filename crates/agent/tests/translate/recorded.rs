@@ -132,7 +132,7 @@ fn gemini_asks_before_it_says_anything_of_a_tool_and_nothing_after_a_refusal() {
     );
     let tool = stage.tool("write_file__17_0");
     assert_eq!(tool.tool, "write_file");
-    assert!(matches!(tool.state, ToolState::Pending { .. }));
+    assert!(matches!(tool.state, ToolState::Running { .. }));
     stage.answered("write_file__17_0", false);
     let tool = stage.tool("write_file__17_0");
     let ToolState::Error { error, .. } = tool.state else {

@@ -2,11 +2,15 @@
 
 use std::collections::HashSet;
 
-use sessiond_model::{DiffSummary, FileChange, MessageId, Session, SessionId, Todo, Turn, TurnId};
+use sessiond_model::{
+    DiffSummary, FileChange, FileDiff, MessageId, Session, SessionId, Todo, Turn, TurnId,
+};
 
 use super::plan;
-use crate::Engine;
 use crate::engine::{Inner, Result};
+use crate::live::Live;
+use crate::turn::relative;
+use crate::{Engine, NoticeBody};
 
 impl Engine {
     /// The file changes of a session, each file once, from before its first turn to after its
@@ -66,6 +70,26 @@ impl Inner {
     pub(super) async fn visible_changes(&self, session: &Session) -> Result<Vec<FileChange>> {
         let merged = plan::merge(self.visible_turns(session).await?);
         Ok(self.captures.describe(&session.directory, merged).await)
+    }
+
+    /// Tells those who watch what the session changed, all in all.
+    pub(crate) async fn tell_changes(&self, live: &Live, session: &Session) {
+        let changes = match self.visible_changes(session).await {
+            Ok(changes) => changes,
+            Err(e) => {
+                tracing::warn!(session = %live.id, error = %e, "the changes can't be read");
+                return;
+            }
+        };
+        let resolving = self
+            .workspaces
+            .resolve(session.directory.clone(), self.clock.now());
+        let root = &resolving.await.worktree;
+        let shown = changes.into_iter().map(|c| FileDiff {
+            file: relative(&c.diff.file, root),
+            ..c.diff
+        });
+        self.notice(live, NoticeBody::DiffChanged(shown.collect()));
     }
 
     /// The size of what can be seen: lines of all turns, each file once.

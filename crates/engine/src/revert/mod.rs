@@ -301,15 +301,7 @@ impl Inner {
         files: &[RestoreFile],
         warnings: &[String],
     ) {
-        match self.visible_changes(session).await {
-            Ok(changes) => {
-                let diffs: Vec<_> = changes.into_iter().map(|c| c.diff).collect();
-                self.notice(live, NoticeBody::DiffChanged(diffs.into()));
-            }
-            Err(e) => {
-                tracing::warn!(session = %live.id, error = %e, "the changes can't be read");
-            }
-        }
+        self.tell_changes(live, session).await;
         let left: Vec<_> = files.iter().filter(|f| f.conflict.is_some()).collect();
         if left.is_empty() && warnings.is_empty() {
             return;

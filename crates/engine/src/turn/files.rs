@@ -184,7 +184,7 @@ impl Actor {
         run: &mut Run,
         booked: Booked,
         changes: &mut Vec<Change>,
-    ) -> Option<(Vec<FileDiff>, DiffSummary)> {
+    ) -> Option<DiffSummary> {
         let hash = booked.worktree.before.clone();
         run.turn.worktree = Some(booked.worktree);
         let files = booked.changes;
@@ -219,7 +219,7 @@ impl Actor {
             info.summary = Some(UserSummary {
                 title: None,
                 body: None,
-                diffs: shown.clone(),
+                diffs: shown,
             });
             changes.push(Change::PutMessage(run.user.clone()));
         }
@@ -234,7 +234,7 @@ impl Actor {
             turn_id: run.turn.id.clone(),
             files,
         });
-        Some((shown, summary))
+        Some(summary)
     }
 }
 

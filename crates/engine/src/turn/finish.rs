@@ -93,18 +93,13 @@ impl Actor {
                 at: now,
             }));
         }
-        let diffs = match self.tell_files(&mut run, booked, &mut changes).await {
-            Some((diffs, summary)) => {
-                run.session.summary = Some(summary);
-                Some(diffs)
-            }
-            None => None,
-        };
+        let summary = self.tell_files(&mut run, booked, &mut changes).await;
+        let changed_files = summary.is_some();
+        if changed_files {
+            run.session.summary.clone_from(&summary);
+        }
         changes.push(Change::UpdateSession(SessionPatch {
-            summary: diffs
-                .is_some()
-                .then(|| run.session.summary.clone())
-                .flatten(),
+            summary,
             ..SessionPatch::touch()
         }));
         if let Some(error) = error {
@@ -117,9 +112,8 @@ impl Actor {
             _ => 0,
         };
         self.settle(changes, 1 + dropped, &end).await;
-        if let Some(diffs) = diffs {
-            let changed = NoticeBody::DiffChanged(diffs.into());
-            self.inner.notice(&self.live, changed);
+        if changed_files {
+            self.inner.tell_changes(&self.live, &run.session).await;
         }
         if let Some(done) = done_notice(&run, compacted) {
             self.inner.notice(&self.live, done);

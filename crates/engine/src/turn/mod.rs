@@ -26,6 +26,7 @@ use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
 use files::Files;
+pub(crate) use files::relative;
 
 pub(crate) use compaction::PROMPT as COMPACTION_PROMPT;
 pub(crate) use shell::{forget_process, recorded_process};

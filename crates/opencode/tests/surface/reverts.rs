@@ -39,6 +39,41 @@ async fn a_diff_is_what_the_session_wrote() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_changes_is_what_get_shows() {
+    let w = World::new().await;
+    let git = std::process::Command::new("git")
+        .args(["init", "-q"])
+        .arg(w.dir.path())
+        .status();
+    assert!(git.unwrap().success());
+    let mut events = w.stream("/event", None).await;
+    let (id, _) = written(&w).await;
+    let path = format!("/session/{id}/message");
+    let words = json!([{"type": "text", "text": "/write b.txt again"}]);
+    let told = events.up_to("session.diff").await;
+    assert_eq!(
+        told.last().unwrap().properties()["diff"][0]["file"],
+        "a.txt"
+    );
+    let second = w
+        .call("POST", &path, json!({"agent": "auto", "parts": words}))
+        .await
+        .ok();
+    let diff = format!("/session/{id}/diff");
+    for undone in [false, true] {
+        if undone {
+            let to = json!({"messageID": second["info"]["parentID"]});
+            let revert = format!("/session/{id}/revert");
+            w.call("POST", &revert, to).await.ok();
+        }
+        let told = events.up_to("session.diff").await;
+        let shown = w.get(&diff).await.ok();
+        assert_eq!(told.last().unwrap().properties()["diff"], shown);
+        assert_eq!(shown.as_array().unwrap().len(), 2 - usize::from(undone));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revert_hides_messages_and_brings_files_back() {
     let w = World::new().await;
     let (id, prompt) = written(&w).await;

@@ -166,8 +166,20 @@ async fn a_fresh_stream_tells_what_is_pending() {
         let busy = told.iter().find(|f| f.is("session.status")).unwrap();
         assert_eq!(busy.properties()["status"], json!({"type": "busy"}));
     }
+    // What it is about has begun: clients show the command of a call only then.
+    let shown = w.get(&format!("/session/{id}/message")).await.ok();
+    let call = shown[1]["parts"].as_array().unwrap().iter();
+    let call = call.filter(|p| p["type"] == "tool").last().unwrap();
+    assert_eq!(call["state"]["status"], "running");
+    assert_eq!(call["callID"], asked["tool"]["callID"]);
     let abort = format!("/session/{id}/abort");
     w.call("POST", &abort, json!({})).await.ok();
+    // A client that was away when the request ended still shows it.
+    let mut events = w.stream("/global/event", None).await;
+    let told = events.up_to("session.idle").await;
+    let over = told.iter().find(|f| f.is("permission.replied")).unwrap();
+    assert_eq!(over.properties()["requestID"], asked["id"]);
+    assert_eq!(over.properties()["reply"], "reject");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -251,6 +251,40 @@ impl Op for PendingQuestions<'_> {
     }
 }
 
+async fn ended<T: Tx, D: DeserializeOwned>(
+    tx: &mut T,
+    kind: i64,
+    session: &SessionId,
+    most: u32,
+) -> StoreResult<Vec<D>> {
+    let args = [kind.into(), session.as_str().into(), i64::from(most).into()];
+    documents(tx, sql::ASKS_ENDED_OF, &args).await
+}
+
+/// Permission requests of a session that have ended, the newest first, so many.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedPermissions<'a>(pub &'a SessionId, pub u32);
+
+impl Op for EndedPermissions<'_> {
+    type Out = Vec<Permission>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<Permission>> {
+        ended(tx, ASK_PERMISSION, self.0, self.1).await
+    }
+}
+
+/// Questions of a session that have ended, the newest first, so many.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedQuestions<'a>(pub &'a SessionId, pub u32);
+
+impl Op for EndedQuestions<'_> {
+    type Out = Vec<Question>;
+
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<Vec<Question>> {
+        ended(tx, ASK_QUESTION, self.0, self.1).await
+    }
+}
+
 /// The usage ledger of a session, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct UsageOf<'a>(pub &'a SessionId);

@@ -245,6 +245,53 @@ pub async fn pending_asks_are_listed_oldest_first(bench: &mut Bench) {
     assert_eq!(names(of_both).await, expect("", ""));
 }
 
+pub async fn ended_asks_are_listed_newest_first(bench: &mut Bench) {
+    let other = bench.session("other").await;
+    let id = bench.session("a").await;
+    for (session, name) in [
+        (&id, "0"),
+        (&id, "1"),
+        (&id, "2"),
+        (&other, "3"),
+        (&id, "4"),
+    ] {
+        let changes = vec![
+            Change::AskPermission(fx::permission(session, name)),
+            Change::AskQuestion(fx::question(session, name)),
+        ];
+        bench.commit(session, 1_200, changes).await;
+    }
+    // In another order than they were asked in; one stays pending.
+    for (session, name) in [(&other, "3"), (&id, "4"), (&id, "0"), (&id, "2")] {
+        let changes = vec![
+            Change::ResolvePermission {
+                id: fx::permission(session, name).id,
+                outcome: reply(),
+            },
+            Change::ResolveQuestion {
+                id: fx::question(session, name).id,
+                outcome: answer(),
+            },
+        ];
+        bench.commit(session, 1_300, changes).await;
+    }
+    let store = bench.store();
+    for (limit, expected) in [(10, "420"), (2, "42"), (0, "")] {
+        let permissions = store.ended_permissions(&id, limit).await.unwrap();
+        let questions = store.ended_questions(&id, limit).await.unwrap();
+        assert!(permissions.iter().all(|p| p.outcome == Some(reply())));
+        assert!(questions.iter().all(|q| q.outcome == Some(answer())));
+        let permissions: String = permissions.iter().map(|p| &p.id.as_str()[4..]).collect();
+        let questions: String = questions.iter().map(|q| &q.id.as_str()[4..]).collect();
+        assert_eq!(
+            (permissions.as_str(), questions.as_str()),
+            (expected, expected)
+        );
+    }
+    bench.commit(&id, 1_400, vec![Change::TrashSession]).await;
+    assert_eq!(bench.store().ended_permissions(&id, 9).await.unwrap(), []);
+}
+
 pub async fn pending_asks_of_the_trash_are_hidden(bench: &mut Bench) {
     let id = bench.session("a").await;
     let changes = vec![

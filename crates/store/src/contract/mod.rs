@@ -284,6 +284,7 @@ suite! {
         an_ask_of_another_session_is_not_found,
         an_ask_exists_once,
         pending_asks_are_listed_oldest_first,
+        ended_asks_are_listed_newest_first,
         pending_asks_of_the_trash_are_hidden;
     records:
         turns_are_kept_in_order,

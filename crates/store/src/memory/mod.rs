@@ -189,12 +189,24 @@ impl Store for MemoryStore {
         Ok(self.open()?.pending_permissions(query))
     }
 
+    async fn ended_permissions(
+        &self,
+        session: &SessionId,
+        limit: u32,
+    ) -> StoreResult<Vec<Permission>> {
+        Ok(self.open()?.ended_permissions(session, limit))
+    }
+
     async fn question(&self, id: &QuestionId) -> StoreResult<Option<Question>> {
         Ok(self.open()?.find_question(id).cloned())
     }
 
     async fn pending_questions(&self, query: &AskQuery) -> StoreResult<Vec<Question>> {
         Ok(self.open()?.pending_questions(query))
+    }
+
+    async fn ended_questions(&self, session: &SessionId, limit: u32) -> StoreResult<Vec<Question>> {
+        Ok(self.open()?.ended_questions(session, limit))
     }
 
     async fn binding(&self, session: &SessionId) -> StoreResult<Option<AgentBinding>> {

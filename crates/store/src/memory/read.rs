@@ -1,5 +1,6 @@
 //! Reads of the store in memory.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use sessiond_model::{
@@ -7,7 +8,7 @@ use sessiond_model::{
     SessionId, Share, StatusKind, Turn,
 };
 
-use super::record::{MessageRecord, Record, State};
+use super::record::{MessageRecord, Record, Row, State};
 use crate::rules::{self, RowMark};
 use crate::{
     AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
@@ -94,6 +95,20 @@ impl State {
             .collect();
         rows.sort_by_key(|p| p.mark.created);
         rows.into_iter().map(|p| p.row.clone()).collect()
+    }
+
+    pub(super) fn ended_permissions(&self, session: &SessionId, limit: u32) -> Vec<Permission> {
+        let rows = self.of(session).flat_map(|r| &r.permissions);
+        newest(rows.filter(|p| p.row.outcome.is_some()), limit)
+    }
+
+    pub(super) fn ended_questions(&self, session: &SessionId, limit: u32) -> Vec<Question> {
+        let rows = self.of(session).flat_map(|r| &r.questions);
+        newest(rows.filter(|q| q.row.outcome.is_some()), limit)
+    }
+
+    fn of(&self, session: &SessionId) -> impl Iterator<Item = &Record> {
+        self.listed().filter(|r| r.session.id == *session)
     }
 
     pub(super) fn pending_questions(&self, query: &AskQuery) -> Vec<Question> {
@@ -268,6 +283,16 @@ impl State {
             ),
         })
     }
+}
+
+/// The newest rows, so many.
+fn newest<'a, T: Clone + 'a>(rows: impl Iterator<Item = &'a Row<T>>, limit: u32) -> Vec<T> {
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|r| Reverse(r.mark.created));
+    rows.into_iter()
+        .take(limit as usize)
+        .map(|r| r.row.clone())
+        .collect()
 }
 
 fn matches(session: &Session, query: &SessionQuery) -> bool {
