@@ -1,12 +1,11 @@
-// The real `opencode run --attach` and the real TUI against the demo agent.
+// The real `opencode run --attach` against the demo agent.
 import assert from "node:assert/strict"
-import { execFileSync, spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
 import { opencodeEnv } from "./lib/agents.mjs"
 import { opencodeBin } from "./lib/paths.mjs"
-import { hermetic, run, until } from "./lib/process.mjs"
+import { hermetic, run } from "./lib/process.mjs"
 import { Sessiond, TOKEN } from "./lib/sessiond.mjs"
 
 let server
@@ -64,38 +63,5 @@ describe("opencode run --attach", () => {
   it("tells about a failed turn", async () => {
     const end = await opencodeRun("/fail the well is dry")
     assert.match(end.stdout + end.stderr, /the well is dry/)
-  })
-})
-
-const tmux = spawnSync("tmux", ["-V"]).status === 0
-
-describe("opencode attach", { skip: tmux ? false : "tmux is not installed" }, () => {
-  const socket = () => `sessiond-${process.pid}`
-  const tell = (...args) => execFileSync("tmux", ["-L", socket(), ...args], { encoding: "utf8" })
-  const screen = () => tell("capture-pane", "-p", "-t", "tui")
-  const shows = (pattern) => until(`the screen shows ${pattern}`, () => pattern.test(screen()), { within: 40_000, every: 200 })
-    .catch((error) => {
-      throw new Error(`${error.message}\n${screen()}`)
-    })
-
-  after(() => spawnSync("tmux", ["-L", socket(), "kill-server"]))
-
-  it("starts, takes a prompt, streams the answer, and asks for permission", async () => {
-    const env = { ...environment(), TERM: "xterm-256color" }
-    const assignments = Object.entries(env).map(([k, v]) => `${k}=${v}`)
-    execFileSync("tmux", ["-L", socket(), "-f", "/dev/null", "new-session", "-d", "-s", "tui", "-x", "150", "-y", "50",
-      "env", "-i", ...assignments, opencodeBin(), "attach", server.base, "--dir", server.project])
-    await shows(/Ask anything/i)
-    tell("send-keys", "-t", "tui", "-l", "hello from the terminal")
-    await shows(/hello from the terminal/)
-    tell("send-keys", "-t", "tui", "Enter")
-    await shows(/Hello, I am the demo agent[\s\S]*Try \/help/)
-    // The second prompt comes to the screen by events only.
-    tell("send-keys", "-t", "tui", "-l", "/ask run echo second-$((20+2))")
-    await shows(/echo second/)
-    tell("send-keys", "-t", "tui", "Enter")
-    await shows(/Permission required/i)
-    tell("send-keys", "-t", "tui", "Enter")
-    await shows(/second-22/)
   })
 })

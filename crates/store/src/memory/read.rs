@@ -28,7 +28,7 @@ impl State {
             .map(|r| &r.session)
             .filter(|s| matches(s, query))
             .collect();
-        found.sort_by_key(|s| (std::cmp::Reverse(s.updated_at), &s.id));
+        found.sort_by_key(|s| (Reverse(s.updated_at), &s.id));
         let limit = query.limit.map_or(usize::MAX, |l| l as usize);
         let more = found.len() > limit;
         found.truncate(limit);
@@ -57,7 +57,7 @@ impl State {
             .filter(|r| r.mark.created < end)
             .filter_map(|r| Some((r.mark.created, r, r.share.as_ref()?)))
             .collect();
-        found.sort_by_key(|(created, ..)| std::cmp::Reverse(*created));
+        found.sort_by_key(|(created, ..)| Reverse(*created));
         found.truncate(query.limit.map_or(usize::MAX, |l| l as usize));
         let row = |(_, r, share): (Seq, &Record, &Share)| (r.session.clone(), share.clone());
         found.into_iter().map(row).collect()
