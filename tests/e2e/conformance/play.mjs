@@ -8,11 +8,12 @@
 //                                                               compares those too that come at any time
 //   { stream: "GET /event" }                                    the fields and the type of the first frame of a stream
 //   { edit: "NAME", text }                                      a person writes a file of the project
+//   { look: "NAME" }                                            what is in that file
 // `merged` compares a list of messages as a conversation: one answer to each prompt. `within` are the milliseconds after
 // which a request counts as never answered.
 // `quirks` are the differences that a step is known to have, and where: { "Q-…": [patterns of paths] }; `only` are the
 // places that are compared at all, `ignore` those that are not. `as` keeps a reply; `{name.key.0.key}` in a string takes from what is kept.
-import { writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { until } from "../lib/process.mjs"
 import { sessionOf } from "./trace.mjs"
@@ -37,7 +38,12 @@ export async function play(side, scenario) {
 /** The status of a request that is not answered. */
 export const NEVER = "never answered"
 
-export const title = (step) => step.stream ? `stream of ${step.stream}` : step.edit ? `edit of ${step.edit}` : step.send ?? (step.finish ? `reply to ${step.finish}` : step.wait ? `wait for ${step.wait}` : `trace of ${step.trace}`)
+/** What a step does, for people. */
+export function title(step) {
+  if (step.send) return step.send
+  const [kind] = ["finish", "wait", "trace", "stream", "edit", "look"].filter((key) => step[key])
+  return `${kind} ${step[kind]}`
+}
 
 async function playStep(side, step, kept, seen, started) {
   if (step.send) {
@@ -57,6 +63,7 @@ async function playStep(side, step, kept, seen, started) {
     writeFileSync(join(side.project, step.edit), step.text)
     return {}
   }
+  if (step.look) return { file: contentOf(join(side.project, step.look)) }
   if (step.finish) return keep(step, kept, await started.get(step.finish))
   const session = fill(step.wait ? step.of : step.trace, kept)
   if (step.wait) {
@@ -83,6 +90,10 @@ async function fence(side) {
   const { body } = await side.send("POST", "/session", { body: JSON.stringify({ title: "fence" }) })
   const told = (log, payload) => log.all.some(({ json }) => payload(json).type === "session.created" && sessionOf(payload(json)) === body.id)
   await until("the stream catches up", () => told(side.events, (e) => e) && told(side.global, (e) => e.payload))
+}
+
+function contentOf(path) {
+  return existsSync(path) ? readFileSync(path, "utf8") : "(no such file)"
 }
 
 function keep(step, kept, played) {

@@ -6,3 +6,6 @@ export const EVERYWHERE = [
   { id: "Q-tool-metadata", at: ["body/*/parts/*/metadata", "body/parts/*/metadata", "trace/+assistant tool write running"] },
   { id: "Q-headers", at: ["headers/x-content-type-options"] },
 ]
+
+/** Keys of ours that the document of the real server does not know. */
+export const EXTRA_KEYS = [{ id: "Q-revert-safe", key: "conflicts" }]

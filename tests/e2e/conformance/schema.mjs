@@ -28,6 +28,12 @@ export class Document {
     this.doc = doc
     this.ajv = new Ajv.default({ strict: false, allErrors: true, validateFormats: true })
     addFormats.default(this.ajv)
+    const variants = (doc.components.schemas.Event.anyOf ?? []).map(({ $ref }) => $ref?.split("/").at(-1)).filter(Boolean)
+    /** The schema of each type of event. */
+    this.types = new Map(variants.map((name) => {
+      const type = doc.components.schemas[name].properties?.type
+      return [type?.const ?? type?.enum?.[0], name]
+    }))
     this.ajv.addSchema({ ...doc, paths: close(doc.paths), components: close(doc.components) }, "doc")
   }
 
@@ -52,13 +58,23 @@ export class Document {
 
   /** What an event of `/event` violates. */
   event(json) {
-    return this.#faults("/components/schemas/Event", json)
+    return this.#variant("Event", json, json.type, "")
   }
 
   /** What a frame of `/global/event` violates. */
   globalEvent(json) {
-    // The real server sends these two without the directory that its document wants.
-    const bare = ["server.connected", "server.heartbeat"].includes(json.payload?.type)
-    return this.#faults("/components/schemas/GlobalEvent", bare ? { directory: "/", ...json } : json)
+    // The real server sends its greeting without the directory that its document wants.
+    const frame = json.payload.type === "server.connected" ? { directory: "/", ...json } : json
+    return this.#variant("GlobalEvent", frame, json.payload.type, "payload")
+  }
+
+  /** Only the variant of that type is told of: what the others want says nothing. */
+  #variant(schema, value, type, at) {
+    // Sent by the real server every ten seconds, and not in its document.
+    if (type === "server.heartbeat") return []
+    const faults = this.#faults(`/components/schemas/${schema}`, value)
+    const own = `#/components/schemas/${this.types.get(type)}`
+    const named = this.types.has(type) && at === "" ? this.#faults(own.slice(1), value) : faults
+    return faults.length ? [named.slice(0, 3).join("; ") || `${type} is not in the document`] : []
   }
 }
