@@ -21,7 +21,7 @@ const groups = await Promise.all(readdirSync(folder).sort().map(async (file) => 
   const { default: all } = await import(join(folder, file))
   return { group, scenarios: all.filter(({ name }) => `${group}: ${name}`.includes(only)) }
 }))
-const documented = new Set(readFileSync(join(repo, "crates/opencode/QUIRKS.md"), "utf8").match(/(?<=`)Q-[a-z-]+(?=`)/g))
+const documented = new Set(readFileSync(join(repo, "crates/opencode/QUIRKS.md"), "utf8").match(/(?<=`)Q-[a-z0-9-]+(?=`)/g))
 
 let world
 let doc

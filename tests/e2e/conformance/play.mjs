@@ -2,8 +2,8 @@
 //   { send: "POST /session", body | raw, headers, as, start }   a request; `start` names it and does not wait;
 //                                                               `cursor` keeps what its X-Next-Cursor says
 //   { finish: NAME, as }                                        the reply to a started one
-//   { wait: TYPE, of: "{s.id}", with, as }                      the next event of that type (whose properties have the
-//                                                               place `with`), its properties kept
+//   { wait: TYPE, of: "{s.id}", with, as }                      the next event of that type (whose properties have
+//                                                               something at the place `with`), its properties kept
 //   { trace: "{s.id}", also }                                   the events of a session since its last trace; `also`
 //                                                               compares those too that come at any time
 //   { stream: "GET /event" }                                    the fields and the type of the first frame of a stream
@@ -83,7 +83,7 @@ async function playStep(side, step, kept, seen, started) {
   return { events: side.events.all.slice(since).map((e) => e.json).filter((e) => sessionOf(e) === session) }
 }
 
-const fits = (step, { properties }) => !step.with || step.with.split(".").reduce((v, key) => v?.[key], properties) !== undefined
+const fits = (step, { properties }) => !step.with || Boolean(step.with.split(".").reduce((v, key) => v?.[key], properties))
 
 /** Waits until the stream has told everything up to now: what is made now is told after it. */
 async function fence(side) {

@@ -8,6 +8,8 @@ const named = { "Q-bad-request-named": "body" }
 const json = { "Q-bad-json": ["status", "headers", "body"] }
 const marker = { "Q-revert-marker": ["body/revert/diff", "body/revert/snapshot"] }
 const bad = { "Q-id-prefix": ["status", "headers", "body"] }
+/** A command has printed something. How often a server tells of it is its own affair. */
+const printed = { wait: "message.part.updated", of: "{s.id}", with: "part.state.metadata.output", ignore: ["event"] }
 
 export default [
   {
@@ -81,7 +83,7 @@ export default [
       create("busy"),
       note("one", "one"),
       { send: "POST /session/{s.id}/shell", body: { agent: "build", command: "echo begun; sleep 30", model: "{model}" }, start: "turn" },
-      { wait: "session.status", of: "{s.id}" },
+      printed,
       { send: "GET /session/status" },
       { send: "POST /session/{s.id}/shell", body: { agent: "build", command: "true" } },
       { send: "POST /session/{s.id}/revert", body: { messageID: "{one.info.id}" } },
@@ -132,7 +134,7 @@ export default [
     steps: [
       create("queued"),
       { send: "POST /session/{s.id}/shell", body: { agent: "build", command: "echo begun; sleep 30", model: "{model}" }, start: "first" },
-      { wait: "session.status", of: "{s.id}" },
+      printed,
       { send: `POST ${at}`, body: { model: "{model}", parts: [{ type: "text", text: "please @@TEXT" }] }, start: "second" },
       { wait: "message.updated", of: "{s.id}", ignore: ["event"] },
       { send: "POST /session/{s.id}/abort" },
@@ -145,7 +147,7 @@ export default [
     steps: [
       create("deleted"),
       { send: "POST /session/{s.id}/shell", body: { agent: "build", command: "echo begun; sleep 2", model: "{model}" }, start: "turn" },
-      { wait: "message.part.updated", of: "{s.id}", with: "part.state.metadata.output", ignore: ["event"] },
+      printed,
       { send: "DELETE /session/{s.id}" },
       { send: "GET /session/{s.id}" },
       { send: "GET /session/status", quirks: { "Q-delete-busy": "body" } },
