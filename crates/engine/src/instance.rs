@@ -35,12 +35,11 @@ impl Engine {
             .await
     }
 
-    /// The same for all directories. Those with sessions in memory are told one by one, too.
+    /// The same for all directories. Those that someone may look at are told one by one, too.
     ///
     /// # Errors
     /// As [`Engine::drop_directory`].
     pub async fn drop_directories(&self) -> Result<()> {
-        self.0.workspaces.forget(None);
         for directory in self.0.known_directories() {
             self.drop_directory(Some(&directory)).await?;
         }
@@ -51,10 +50,15 @@ impl Engine {
 }
 
 impl Inner {
-    /// The directories of the sessions in memory.
+    /// The directories that someone may look at: those that were asked for lately, and those of
+    /// the sessions in memory.
     pub(crate) fn known_directories(&self) -> BTreeSet<Arc<str>> {
         let live = self.live.all();
-        live.iter().filter_map(|l| l.known_directory()).collect()
+        let of_sessions = live.iter().filter_map(|l| l.known_directory());
+        let asked_for = self.workspaces.remembered();
+        of_sessions
+            .chain(asked_for.into_iter().map(Arc::from))
+            .collect()
     }
 
     /// Ends the agents that are without work.

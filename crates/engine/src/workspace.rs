@@ -48,6 +48,11 @@ impl Workspaces {
 }
 
 impl Workspaces {
+    /// The directories that were asked for lately.
+    pub(crate) fn remembered(&self) -> Vec<String> {
+        self.known.lock().keys().cloned().collect()
+    }
+
     /// Forgets a directory, or all of them.
     pub(crate) fn forget(&self, directory: Option<&str>) {
         let mut known = self.known.lock();

@@ -36,7 +36,9 @@ pub(crate) async fn config(State(app): State<App>) -> Reply {
 }
 
 /// Changes what holds, everywhere and for good.
-pub(crate) async fn change_config(State(app): State<App>, _: Selected, body: Payload) -> Reply {
+pub(crate) async fn change_config(State(app): State<App>, at: Selected, body: Payload) -> Reply {
+    // Known from now on, so that those who look at it are told.
+    app.engine.workspace(at.directory.as_deref()).await?;
     let patch = decode::config_patch(body.0, &shown(&app).await?)?;
     if patch.shares() && !app.engine.config().share.enabled {
         return Err(EngineError::Disabled {

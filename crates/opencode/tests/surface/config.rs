@@ -11,7 +11,6 @@ async fn patch(w: &World, body: Value) -> Value {
 #[tokio::test]
 async fn settings_of_clients_are_kept_and_given_back() {
     let w = World::new().await;
-    w.session().await;
     let mut global = w.stream("/global/event", None).await;
     let mut one = w.stream("/event", None).await;
     let now = patch(
