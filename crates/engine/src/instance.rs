@@ -1,8 +1,10 @@
 //! What concerns a directory as a whole: news for those who look at it, and dropping what is
 //! known of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use sessiond_model::ProjectId;
 
 use crate::NoticeBody;
 use crate::actor::Command;
@@ -15,9 +17,7 @@ impl Engine {
     /// When the directory can't be a path.
     pub async fn announce(&self, directory: Option<&str>, body: NoticeBody) -> Result<()> {
         let workspace = self.workspace(directory).await?;
-        let now = self.0.clock.now();
-        let place = Some(Inner::place(&workspace));
-        self.0.hub.notice(None, place, now, body);
+        self.0.notify(Some(Inner::place(&workspace)), body);
         Ok(())
     }
 
@@ -28,46 +28,51 @@ impl Engine {
     /// # Errors
     /// When the directory can't be a path.
     pub async fn drop_directory(&self, directory: Option<&str>) -> Result<()> {
-        let known = self.workspace(directory).await?;
-        self.0.workspaces.forget(Some(&known.directory));
-        self.0.release_agents(Some(&known.directory));
-        self.announce(Some(&known.directory), NoticeBody::DirectoryDropped)
-            .await
+        let workspace = self.workspace(directory).await?;
+        self.0.drop_place(Inner::place(&workspace));
+        Ok(())
     }
 
     /// The same for all directories. Those that someone may look at are told one by one, too.
-    ///
-    /// # Errors
-    /// As [`Engine::drop_directory`].
-    pub async fn drop_directories(&self) -> Result<()> {
-        for directory in self.0.known_directories() {
-            self.drop_directory(Some(&directory)).await?;
+    pub fn drop_directories(&self) {
+        for place in self.0.known_places() {
+            self.0.drop_place(place);
         }
-        let now = self.0.clock.now();
-        self.0.hub.notice(None, None, now, NoticeBody::AllDropped);
-        Ok(())
+        self.0.notify(None, NoticeBody::AllDropped);
     }
 }
 
 impl Inner {
     /// The directories that someone may look at: those that were asked for lately, and those of
     /// the sessions in memory.
-    pub(crate) fn known_directories(&self) -> BTreeSet<Arc<str>> {
-        let live = self.live.all();
-        let of_sessions = live.iter().filter_map(|l| l.known_directory());
+    pub(crate) fn known_places(&self) -> BTreeMap<Arc<str>, ProjectId> {
         let asked_for = self.workspaces.remembered();
-        of_sessions
-            .chain(asked_for.into_iter().map(Arc::from))
+        let live = self.live.all();
+        asked_for
+            .iter()
+            .map(|workspace| Self::place(workspace))
+            .chain(live.iter().filter_map(|live| live.known_place()))
             .collect()
     }
 
-    /// Ends the agents that are without work.
-    fn release_agents(&self, directory: Option<&str>) {
+    /// Tells whoever listens there; without a place everyone.
+    pub(crate) fn notify(&self, place: Option<(Arc<str>, ProjectId)>, body: NoticeBody) {
+        self.hub.notice(None, place, self.clock.now(), body);
+    }
+
+    fn drop_place(&self, place: (Arc<str>, ProjectId)) {
+        self.workspaces.forget(&place.0);
+        self.release_agents(&place.0);
+        self.notify(Some(place), NoticeBody::DirectoryDropped);
+    }
+
+    /// Ends the agents that are without work in a directory.
+    fn release_agents(&self, directory: &str) {
         for live in self.live.all() {
-            let here = live.known_directory();
-            if directory.is_none_or(|d| here.is_some_and(|h| *h == *d))
-                && let Some(mailbox) = live.mailbox()
-            {
+            let is_here = live
+                .known_place()
+                .is_some_and(|(here, _)| *here == *directory);
+            if is_here && let Some(mailbox) = live.mailbox() {
                 // One whose mailbox is full is at work.
                 let _ = mailbox.try_send(Command::Release);
             }

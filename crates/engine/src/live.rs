@@ -83,9 +83,10 @@ impl Live {
         self.loaded().head.lock()
     }
 
-    /// The directory, once loaded.
-    pub(crate) fn known_directory(&self) -> Option<Arc<str>> {
-        self.head.get().map(|loaded| loaded.directory.clone())
+    /// Its directory and project, once loaded.
+    pub(crate) fn known_place(&self) -> Option<(Arc<str>, ProjectId)> {
+        let loaded = self.head.get()?;
+        Some((loaded.directory.clone(), loaded.project_id.clone()))
     }
 
     pub(crate) fn directory(&self) -> Arc<str> {

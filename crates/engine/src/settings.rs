@@ -147,18 +147,11 @@ impl Engine {
                 })?;
         }
         *file.now.lock() = after.clone();
-        self.tell_everywhere().await?;
-        Ok(after)
-    }
-
-    async fn tell_everywhere(&self) -> Result<()> {
-        for directory in self.0.known_directories() {
-            self.announce(Some(&directory), NoticeBody::DirectoryDropped)
-                .await?;
+        for place in self.0.known_places() {
+            self.0.notify(Some(place), NoticeBody::DirectoryDropped);
         }
-        let now = self.0.clock.now();
-        self.0.hub.notice(None, None, now, NoticeBody::AllDropped);
-        Ok(())
+        self.0.notify(None, NoticeBody::AllDropped);
+        Ok(after)
     }
 }
 

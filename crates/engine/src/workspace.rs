@@ -49,17 +49,17 @@ impl Workspaces {
 
 impl Workspaces {
     /// The directories that were asked for lately.
-    pub(crate) fn remembered(&self) -> Vec<String> {
-        self.known.lock().keys().cloned().collect()
+    pub(crate) fn remembered(&self) -> Vec<Arc<Workspace>> {
+        let known = self.known.lock();
+        known
+            .values()
+            .map(|(_, workspace)| workspace.clone())
+            .collect()
     }
 
-    /// Forgets a directory, or all of them.
-    pub(crate) fn forget(&self, directory: Option<&str>) {
-        let mut known = self.known.lock();
-        match directory {
-            Some(directory) => drop(known.remove(directory)),
-            None => known.clear(),
-        }
+    /// Forgets a directory.
+    pub(crate) fn forget(&self, directory: &str) {
+        self.known.lock().remove(directory);
     }
 }
 

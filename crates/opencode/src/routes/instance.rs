@@ -41,6 +41,6 @@ pub(crate) async fn dispose(State(app): State<App>, at: Selected) -> Reply {
 
 /// The same for all directories.
 pub(crate) async fn dispose_all(State(app): State<App>) -> Reply {
-    app.engine.drop_directories().await?;
+    app.engine.drop_directories();
     extract::json(&true)
 }
