@@ -1,4 +1,4 @@
-//! Sessions that come from elsewhere, and transcripts that go there.
+//! Sessions that come from elsewhere.
 //!
 //! An import never overwrites: what is here stays as it is, and only messages that are newer than
 //! all that is here are added. A session that comes in several batches is in the trash until its
@@ -6,17 +6,15 @@
 //! in sight, and the next import goes on where it stopped.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::path::Path;
 
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use sessiond_model::{
     Change, Message, MessageDoc, MessageError, MessageId, MessageInfo, Part, Project, ProjectId,
     Require, Session, SessionId, SessionPatch, Status, StatusKind, Timestamp, Todo, TurnEnd,
     TurnFailure, rules,
 };
-use sessiond_store::{EntityKind, MessageCursor, MessageQuery};
+use sessiond_store::EntityKind;
 
 use crate::EngineError;
 use crate::engine::{Engine, Inner, Result};
@@ -25,8 +23,6 @@ use crate::engine::{Engine, Inner, Result};
 const CUT_OFF: &str = "not finished when it was imported";
 /// What a session in the trash says while its import is not finished.
 const UNFINISHED: &str = "The import of this session was cut off; import it again to finish it";
-/// Positions of a transcript that are read at once.
-const STRIDE: u64 = 32;
 
 /// A message with its parts.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,25 +46,6 @@ pub struct ImportBatch {
     pub todos: Option<Vec<Todo>>,
     /// Whether more batches follow.
     pub more: bool,
-}
-
-/// A session to take elsewhere.
-pub struct Exported {
-    /// The session.
-    pub session: Session,
-    /// Its todo list.
-    pub todos: Vec<Todo>,
-    /// Its messages, the oldest first.
-    pub pages: BoxStream<'static, Result<Vec<MessageDoc>>>,
-}
-
-impl fmt::Debug for Exported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut exported = f.debug_struct("Exported");
-        exported
-            .field("session", &self.session.id)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What an import would do.
@@ -206,34 +183,6 @@ impl Engine {
             }
             Some(_) => inner.append_imported(batch).await,
         }
-    }
-
-    /// A session to take elsewhere, with its transcript as far as it goes now. Open parts carry
-    /// their live content.
-    ///
-    /// # Errors
-    /// `NotFound`, also from the pages when it is deleted meanwhile.
-    pub async fn export(&self, id: &SessionId) -> Result<Exported> {
-        let session = self.session(id).await?;
-        let todos = self.todos(id).await?;
-        let (engine, of) = (self.clone(), id.clone());
-        let pages = self.0.pages(of.clone()).await?;
-        let pages = pages.and_then(move |mut page| {
-            let (engine, id) = (engine.clone(), of.clone());
-            async move {
-                // One that was deleted must not look like one that ends here.
-                engine.session(&id).await?;
-                for doc in &mut page {
-                    crate::messages::overlay(&engine.0.hub, doc);
-                }
-                Ok(page)
-            }
-        });
-        Ok(Exported {
-            session,
-            todos,
-            pages: pages.boxed(),
-        })
     }
 
     async fn create_imported(&self, batch: ImportBatch) -> Result<Imported> {
@@ -405,36 +354,6 @@ impl Inner {
             }
         }
         Ok((changes, done, added))
-    }
-
-    /// The stored transcript, the oldest first, page by page.
-    async fn pages(
-        &self,
-        id: SessionId,
-    ) -> Result<impl Stream<Item = Result<Vec<MessageDoc>>> + Send + use<>> {
-        let newest = MessageQuery {
-            before: None,
-            limit: Some(1),
-        };
-        let store = self.store.clone();
-        let newest = store.messages(&id, &newest).await?.messages;
-        let end = newest.last().map_or(0, |doc| doc.position);
-        Ok(stream::try_unfold(0u64, move |after| {
-            let (store, id) = (store.clone(), id.clone());
-            async move {
-                if after >= end {
-                    return Ok(None);
-                }
-                let upto = end.min(after + STRIDE);
-                let query = MessageQuery {
-                    before: Some(MessageCursor(upto + 1)),
-                    limit: Some(STRIDE as u32),
-                };
-                let mut page = store.messages(&id, &query).await?.messages;
-                page.retain(|doc| doc.position > after);
-                Ok(Some((page, upto)))
-            }
-        }))
     }
 }
 

@@ -4,4 +4,5 @@
 
 mod commands;
 mod home;
+mod ports;
 mod serve;
