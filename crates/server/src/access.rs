@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
 use http_body_util::BodyExt as _;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
@@ -107,7 +108,10 @@ impl Access {
         let api = sessiond_api::router(ApiState::new(engine, CancellationToken::new()));
         Ok(Self(Way::Alone {
             store,
-            router: Router::new().nest("/v1", api),
+            // What comes is ours: the limit of a server is for strangers.
+            router: Router::new()
+                .nest("/v1", api)
+                .layer(DefaultBodyLimit::disable()),
         }))
     }
 

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::home::Home;
 
 fn export_file(home: &Home) -> String {
-    let part = json!({"id": "prt_1", "sessionID": "ses_there", "messageID": "msg_1", "type": "text", "text": "hello"});
+    // More than fits into one batch.
+    let text = "hello".repeat(1_000_000);
+    let part = json!({"id": "prt_1", "sessionID": "ses_there", "messageID": "msg_1", "type": "text", "text": text});
     let info = json!({"id": "msg_1", "sessionID": "ses_there", "role": "user", "time": {"created": 5},
         "agent": "build", "model": {"providerID": "p", "modelID": "m"}});
     let export = json!({"info": {"id": "ses_there", "slug": "s", "projectID": "global", "directory": "/no/such/place",
@@ -66,7 +68,8 @@ async fn sessions_come_and_go_with_a_server_and_without() {
         ""
     );
     let written: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
-    assert_eq!(written["messages"][0]["parts"][0]["text"], "hello");
+    let text = written["messages"][0]["parts"][0]["text"].as_str().unwrap();
+    assert_eq!(text.len(), 5_000_000);
     assert_eq!(written["info"]["title"], "There");
 
     let unknown = complaint(&home, &["export", "ses_unknown"]).await;
