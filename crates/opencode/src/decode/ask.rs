@@ -10,9 +10,24 @@ pub(crate) fn permission_reply(
     body: Option<Value>,
     key: &str,
 ) -> Decoded<(PermissionReply, Option<String>)> {
+    reply_of(body, key, "\"once\" | \"always\" | \"reject\"")
+}
+
+/// The same in `/api/*`, where the words have a name.
+pub(crate) fn permission_reply_v2(
+    body: Option<Value>,
+) -> Decoded<(PermissionReply, Option<String>)> {
+    reply_of(body, "reply", "PermissionV2.Reply")
+}
+
+fn reply_of(
+    body: Option<Value>,
+    key: &str,
+    words: &str,
+) -> Decoded<(PermissionReply, Option<String>)> {
     let mut f = Node::root(body).object()?;
     let reply = f.take(key).word(
-        "\"once\" | \"always\" | \"reject\"",
+        words,
         &[
             ("once", PermissionReply::Once),
             ("always", PermissionReply::Always),

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use sessiond_model::{IdError, Timestamp};
 
 pub(crate) use around::{Level, LogLine, known_events, log_line, patch, project_update, steal};
-pub(crate) use ask::{answers, permission_reply};
+pub(crate) use ask::{answers, permission_reply, permission_reply_v2};
 pub(crate) use config::config_patch;
 pub(crate) use part::part;
 pub(crate) use prompt::prompt;
@@ -219,8 +219,13 @@ impl Node {
     }
 
     pub(crate) fn object(self) -> Decoded<Fields> {
+        self.object_of("object")
+    }
+
+    /// An object that has a name.
+    pub(crate) fn object_of(self, what: &str) -> Decoded<Fields> {
         let place = self.place.clone();
-        self.map("object").map(|map| Fields { map, place })
+        self.map(what).map(|map| Fields { map, place })
     }
 
     pub(crate) fn list<T>(

@@ -66,7 +66,7 @@ pub(crate) fn session_update(body: Option<Value>) -> Decoded<Option<SessionUpdat
 
 /// `{id, providerID, variant?}`.
 pub(super) fn session_model(node: Node) -> Decoded<ModelRef> {
-    let mut f = node.object()?;
+    let mut f = node.object_of("Model.Ref")?;
     Ok(ModelRef {
         id: f.take("id").string()?,
         provider_id: f.take("providerID").string()?,

@@ -17,7 +17,8 @@ pub(crate) fn new_session(body: Option<Value>) -> Decoded<(NewSession, Option<St
         ..NewSession::default()
     };
     let mut workspace = None;
-    if let Some(mut at) = f.take("location").optional(Node::object)? {
+    let at = f.take("location");
+    if let Some(mut at) = at.optional(|n| n.object_of("Location.Ref"))? {
         new.directory = Some(at.take("directory").string()?);
         workspace = at.take("workspaceID").optional(Node::string)?;
     }
@@ -36,16 +37,20 @@ pub(crate) struct Prompt {
 pub(crate) fn prompt(body: Option<Value>) -> Decoded<Prompt> {
     let mut f = Node::root(body).object()?;
     let message_id = f.take("id").optional(|n| n.id(MessageId::parse))?;
-    let mut said = f.take("prompt").object()?;
+    let mut said = f.take("prompt").object_of("PromptInput")?;
     let words = &[("steer", "steer"), ("queue", "queue")];
     let delivery = f
         .take("delivery")
         .optional(|n| n.plain().word("\"steer\" | \"queue\"", words))?;
     let resume = f.take("resume").optional(Node::boolean)?;
     let mut parts = vec![PartBody::text(said.take("text").string()?)];
-    let files = said.take("files").optional(|n| n.list("array", file))?;
+    let files = said
+        .take("files")
+        .optional(|n| n.plain().list("array", file))?;
     parts.extend(files.into_iter().flatten());
-    let agents = said.take("agents").optional(|n| n.list("array", agent))?;
+    let agents = said
+        .take("agents")
+        .optional(|n| n.plain().list("array", agent))?;
     parts.extend(agents.into_iter().flatten());
     Ok(Prompt {
         input: PromptInput {
@@ -62,7 +67,7 @@ pub(crate) fn prompt(body: Option<Value>) -> Decoded<Prompt> {
 }
 
 fn file(node: Node) -> Decoded<PartBody> {
-    let mut f = node.object()?;
+    let mut f = node.object_of("PromptInput.FileAttachment")?;
     let url = f.take("uri").string()?;
     let source = source(&mut f)?;
     f.take("description").optional(Node::string)?;
@@ -78,7 +83,7 @@ fn file(node: Node) -> Decoded<PartBody> {
 }
 
 fn agent(node: Node) -> Decoded<PartBody> {
-    let mut f = node.object()?;
+    let mut f = node.object_of("Prompt.AgentAttachment")?;
     Ok(PartBody::Agent {
         name: f.take("name").string()?,
         source: source(&mut f)?,

@@ -567,6 +567,74 @@ async fn a_revert_is_staged_cleared_and_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_was_away_hears_of_reverts() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let first = prompt(&w, &id, "hello").await;
+    wait(&w, &id).await;
+    let stage = json!({"messageID": first["id"]});
+    let mut events = w.stream(&api(&id, "/event"), None).await;
+    w.call("POST", &api(&id, "/revert/stage"), stage.clone())
+        .await
+        .ok();
+    let staged = events.up_to("session.next.revert.staged").await;
+    let last = staged.last().unwrap().id.unwrap();
+    drop(events);
+    w.call("POST", &api(&id, "/revert/clear"), json!({}))
+        .await
+        .refused(204);
+    let path = api(&id, &format!("/event?after={last}"));
+    let mut events = w.stream(&path, None).await;
+    let next = events.next().await;
+    assert!(next.is("session.next.revert.cleared"), "{next:?}");
+    // The next prompt commits what is staged; `Last-Event-ID` counts more than `after`.
+    w.call("POST", &api(&id, "/revert/stage"), stage).await.ok();
+    let staged = events.up_to("session.next.revert.staged").await;
+    let last = staged.last().unwrap().id;
+    drop(events);
+    let second = prompt(&w, &id, "instead").await;
+    wait(&w, &id).await;
+    let mut events = w.stream(&path, last).await;
+    let told = events.up_to("session.next.prompted").await;
+    assert!(told[0].is("session.next.revert.committed"), "{told:?}");
+    assert_eq!(told[0].data["data"]["messageID"], first["id"]);
+    assert_eq!(told[2].data["data"]["messageID"], second["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_another_store_means_from_now_on() {
+    let w = World::new().await;
+    let id = w.session().await;
+    w.note(&id, "before").await;
+    let path = api(&id, "/event?after=99999999");
+    let mut events = w.stream(&path, None).await;
+    let (later, _) = w.note(&id, "later").await;
+    let next = events.next().await;
+    assert!(next.is("session.next.prompt.admitted"), "{next:?}");
+    assert_eq!(next.data["data"]["messageID"], later);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_in_the_middle_hears_the_whole_text() {
+    let w = World::new().await;
+    let id = w.session().await;
+    let mut first = w.stream("/api/event", None).await;
+    prompt(&w, &id, "/slow 40 20").await;
+    first.up_to("session.next.text.delta").await;
+    let mut events = w.stream("/api/event", None).await;
+    let told = events.up_to("session.next.text.ended").await;
+    let began = told.iter().filter(|f| f.is("session.next.text.started"));
+    assert_eq!(began.count(), 1);
+    let pieces: String = told
+        .iter()
+        .filter(|f| f.is("session.next.text.delta"))
+        .map(|f| f.data["data"]["delta"].as_str().unwrap())
+        .collect();
+    assert_eq!(told.last().unwrap().data["data"]["text"], pieces);
+    wait(&w, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn agent_and_model_are_switched() {
     let w = World::new().await;
     let id = w.session().await;

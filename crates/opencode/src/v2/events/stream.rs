@@ -264,9 +264,10 @@ impl Reader {
                     }
                 },
                 Frame::State(event) if self.session.is_none() => self.state(&event).await?,
-                // What went on before is told by what comes after; a position from the future
-                // is one of another store.
-                Frame::State(_) | Frame::Resync(_) => {}
+                // What goes on is told by what comes of it.
+                Frame::State(_) => {}
+                // A position from the future is one of another store: from now on.
+                Frame::Resync(_) => self.after = 0,
             }
         }
     }

@@ -77,7 +77,7 @@ pub(crate) async fn reply_permission(
     InPermission(session, id): InPermission,
     body: Body,
 ) -> Reply {
-    let (reply, message) = decode::permission_reply(body.0, "reply")?;
+    let (reply, message) = decode::permission_reply_v2(body.0)?;
     pending(&app, &session, &id).await?;
     app.engine.reply_permission(&id, reply, message).await?;
     done()
