@@ -1,6 +1,6 @@
 // The second family, `/api`: another view of the same sessions here, a world of its own in OpenCode.
 const prompt = (text) => ({ prompt: { text }, id: "msg_zzconformance0001", resume: false })
-const admitted = { "Q-v2-seq": "body/data/admittedSeq" }
+const admitted = { "Q-api-seq": "body/data/admittedSeq" }
 
 export default [
   {
@@ -29,11 +29,11 @@ export default [
       { send: "GET /api/session/ses_unknown/message" },
       { send: "GET /api/session/{s.data.id}/message/msg_unknown" },
       { send: "POST /api/session/{s.data.id}/prompt", body: {} },
-      { send: "POST /api/session/{s.data.id}/prompt", body: { prompt: 5 }, quirks: { "Q-reason": "body/message" } },
+      { send: "POST /api/session/{s.data.id}/prompt", body: { prompt: 5 } },
       { send: "POST /api/session/ses_unknown/prompt", body: { prompt: { text: "x" } } },
       { send: "POST /api/session/{s.data.id}/interrupt" },
       { send: "POST /api/session/ses_unknown/interrupt" },
-      { send: "POST /api/session/{s.data.id}/wait", quirks: { "Q-v2-wait": ["status", "headers", "body"] } },
+      { send: "POST /api/session/{s.data.id}/wait", quirks: { "Q-api-wait": ["status", "headers", "body"] } },
       { send: "POST /api/session/{s.data.id}/revert/clear" },
       { send: "POST /api/session/{s.data.id}/revert/commit" },
       { send: "POST /api/session/{s.data.id}/revert/stage", body: { messageID: "msg_unknown" } },
@@ -47,7 +47,7 @@ export default [
     steps: [
       { send: "POST /api/session", body: {}, as: "s" },
       { send: "POST /api/session/{s.data.id}/prompt", body: prompt("once"), quirks: admitted },
-      { send: "POST /api/session/{s.data.id}/prompt", body: prompt("once"), quirks: { ...admitted, "Q-v2-prompted": "body/data/promotedSeq" } },
+      { send: "POST /api/session/{s.data.id}/prompt", body: prompt("once"), quirks: admitted },
       { send: "POST /api/session/{s.data.id}/prompt", body: prompt("other") },
     ],
   },
@@ -60,11 +60,11 @@ export default [
         send: "POST /session/{s.id}/message",
         body: { noReply: true, model: "{model}", parts: [{ type: "text", text: "seen by both" }] },
       },
-      { send: "GET /api/session/{s.id}/message", quirks: { "Q-v2-one-world": "body" } },
+      { send: "GET /api/session/{s.id}/message", quirks: { "Q-api-one-world": "body" } },
     ],
   },
   {
     name: "the stream of /api",
-    steps: [{ stream: "GET /api/event", quirks: { "Q-v2-position": "fields" } }, { send: "GET /api/event" }],
+    steps: [{ stream: "GET /api/event", quirks: { "Q-api-position": "fields" } }, { send: "GET /api/event" }],
   },
 ]

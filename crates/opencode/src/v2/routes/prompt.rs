@@ -46,7 +46,7 @@ pub(crate) async fn prompt(State(app): State<App>, InSession(id): InSession, bod
         prompt: wire::prompt(&accepted.parts),
         delivery: asked.delivery,
         created: accepted.message.info.created(),
-        promoted: accepted.replayed.then(|| position(doc.created, 1)),
+        promoted: (accepted.replayed && accepted.turn.is_some()).then(|| position(doc.created, 1)),
     };
     extract::json(&serde_json::json!({"data": admitted}))
 }
