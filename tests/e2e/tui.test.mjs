@@ -277,6 +277,14 @@ describe("opencode attach: a session", { skip: noTerminal }, () => {
     assert.ok((await get(fork.id)).id)
   })
 
+  step("finds files after an at sign", async () => {
+    await tui.type("read @READ")
+    await tui.shows(/┃ README /)
+    tui.keys("Enter")
+    await tui.shows(/read @README/)
+    await tui.clear()
+  })
+
   step("offers models and agents", async () => {
     await command("models")
     await tui.shows(/Select model[\s\S]*Demo agent/)
