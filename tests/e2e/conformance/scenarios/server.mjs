@@ -42,7 +42,7 @@ export default [
       { send: "GET /project/current" },
       { send: "GET /project", quirks: { "Q-projects": "body/1" } },
       { send: "GET /session/status" },
-      { send: "GET /vcs", ignore: ["body/default_branch"] },
+      { send: "GET /vcs" },
     ],
   },
 ]
