@@ -168,8 +168,8 @@ async fn a_fresh_stream_tells_what_is_pending() {
     }
     // What it is about has begun: clients show the command of a call only then.
     let shown = w.get(&format!("/session/{id}/message")).await.ok();
-    let call = shown[1]["parts"].as_array().unwrap().iter();
-    let call = call.filter(|p| p["type"] == "tool").last().unwrap();
+    let mut call = shown[1]["parts"].as_array().unwrap().iter();
+    let call = call.rfind(|p| p["type"] == "tool").unwrap();
     assert_eq!(call["state"]["status"], "running");
     assert_eq!(call["callID"], asked["tool"]["callID"]);
     let abort = format!("/session/{id}/abort");
