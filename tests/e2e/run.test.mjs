@@ -43,6 +43,25 @@ describe("opencode run --attach", () => {
     assert.equal((await server.oc("GET", "/session")).length, sessions)
   })
 
+  it("goes on in a copy with --fork", async () => {
+    await opencodeRun("remember the word clementine")
+    const before = await server.oc("GET", "/session?roots=true")
+    const end = await opencodeRun("/history", "-c", "--fork")
+    assert.equal(end.code, 0, end.stderr)
+    assert.match(end.stdout, /clementine/)
+    const after = await server.oc("GET", "/session?roots=true")
+    assert.equal(after.length, before.length + 1)
+    assert.match(after[0].title, /\(fork #1\)$/)
+    const origin = await server.oc("GET", `/session/${before[0].id}/message`)
+    assert.equal(origin.length, 2, "the origin stays as it was")
+  })
+
+  it("runs a slash command with --command", async () => {
+    const end = await opencodeRun("briefly", "--command", "init", "--auto")
+    assert.equal(end.code, 0, end.stderr)
+    assert.equal(existsSync(join(server.project, "AGENTS.md")), true, end.stdout + end.stderr)
+  })
+
   it("rejects permissions by itself, and allows them with --auto", async () => {
     const no = await opencodeRun("/ask write rejected.txt no")
     assert.equal(existsSync(join(server.project, "rejected.txt")), false, no.stdout + no.stderr)
