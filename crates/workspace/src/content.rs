@@ -1,5 +1,8 @@
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use rustix::fs::OFlags;
 
 use crate::work;
 use crate::{Result, Root, WorkspaceError};
@@ -59,8 +62,18 @@ fn read(root: &Root, path: &str) -> Result<RawFile> {
     if !at.is_file() {
         return Err(WorkspaceError::NotAFile(path.into()));
     }
-    let file = File::open(&at).map_err(WorkspaceError::io(path))?;
-    let size = file.metadata().map_err(WorkspaceError::io(path))?.len();
+    // Nor may it have become a pipe, or a link, since.
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(&at)
+        .map_err(WorkspaceError::io(path))?;
+    let metadata = file.metadata().map_err(WorkspaceError::io(path))?;
+    if !metadata.is_file() {
+        return Err(WorkspaceError::NotAFile(path.into()));
+    }
+    let size = metadata.len();
     let too_large = |size| WorkspaceError::TooLarge {
         path: path.into(),
         size,

@@ -43,6 +43,9 @@ pub enum WorkspaceError {
     /// It took too long, or too much is going on.
     #[error("this took longer than {0} s")]
     TimedOut(u64),
+    /// A difference that is larger than what is told.
+    #[error("the difference is larger than {0} bytes")]
+    LargeDiff(u64),
     /// The git program failed, or is not there.
     #[error("git: {0}")]
     Git(String),

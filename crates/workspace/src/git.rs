@@ -11,7 +11,7 @@ use crate::work::{self, DEADLINE};
 use crate::{Result, WorkspaceError};
 
 /// Of one run, in bytes; what is more is cut off.
-const MAX_OUTPUT: u64 = 32 << 20;
+pub(crate) const MAX_OUTPUT: u64 = 32 << 20;
 /// Of what it complains, in bytes.
 const MAX_COMPLAINT: u64 = 4 << 10;
 
@@ -20,6 +20,8 @@ const MAX_COMPLAINT: u64 = 4 << 10;
 pub(crate) struct Output {
     pub(crate) success: bool,
     pub(crate) stdout: Vec<u8>,
+    /// There was more than is kept.
+    pub(crate) cut: bool,
     pub(crate) stderr: String,
 }
 
@@ -118,6 +120,7 @@ impl<'a> Git<'a> {
             let status = child.wait().await?;
             io::Result::Ok(Output {
                 success: status.success(),
+                cut: stdout.len() as u64 == MAX_OUTPUT,
                 stdout,
                 stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
             })

@@ -14,6 +14,8 @@ const MAX_HITS: usize = 100;
 const MAX_LINE: usize = 16 << 10;
 /// Of one file in memory, in bytes: files with longer lines are skipped.
 const HEAP: usize = 4 << 20;
+/// Larger files are skipped: a search must come to its end.
+const MAX_FILE: u64 = 64 << 20;
 /// Longest pattern, in bytes, and the most memory that its automaton may take.
 const MAX_PATTERN: usize = 4 << 10;
 const AUTOMATON: usize = 10 << 20;
@@ -77,7 +79,8 @@ fn look(root: &Root, matcher: &RegexMatcher, stop: &Stop) -> Result<Vec<Hit>> {
         if hits.len() >= MAX_HITS {
             break;
         }
-        if !entry.file_type().is_some_and(|t| t.is_file()) {
+        let is_file = entry.file_type().is_some_and(|t| t.is_file());
+        if !is_file || entry.metadata().map_or(true, |m| m.len() > MAX_FILE) {
             continue;
         }
         let known = hits.len();

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use crate::git::Git;
+use crate::git::{Git, MAX_OUTPUT, Output};
 use crate::{FileChange, Result, Root, WorkspaceError, patch};
 
 /// New files whose content is told, at the most.
@@ -81,7 +81,7 @@ pub async fn changes(root: &Root, since: Since, context: Option<u32>) -> Result<
     let Some(output) = diff(root, since, &args).await? else {
         return Ok(Vec::new());
     };
-    let mut changes = patch::parse(&output);
+    let mut changes = patch::parse(&output.stdout);
     changes.sort_by_cached_key(|c| (c.file.to_lowercase(), c.file.clone()));
     Ok(changes)
 }
@@ -89,14 +89,18 @@ pub async fn changes(root: &Root, since: Since, context: Option<u32>) -> Result<
 /// The difference to the last commit as one patch, new files too; empty without git.
 ///
 /// # Errors
-/// As [`changes`].
+/// As [`changes`]; `LargeDiff`: a part of a patch is of no use.
 pub async fn raw_diff(root: &Root) -> Result<Vec<u8>> {
-    let output = diff(root, Since::Head, &["-p", "--full-index", "--binary"]).await?;
-    Ok(output.unwrap_or_default())
+    let args = ["-p", "--full-index", "--binary"];
+    match diff(root, Since::Head, &args).await? {
+        None => Ok(Vec::new()),
+        Some(output) if output.cut => Err(WorkspaceError::LargeDiff(MAX_OUTPUT)),
+        Some(output) => Ok(output.stdout),
+    }
 }
 
 /// `None` where there is nothing to compare with.
-async fn diff(root: &Root, since: Since, args: &[&str]) -> Result<Option<Vec<u8>>> {
+async fn diff(root: &Root, since: Since, args: &[&str]) -> Result<Option<Output>> {
     let at = root.path();
     let Some(index) = index_with_new_files(at).await? else {
         return Ok(None);
@@ -118,7 +122,7 @@ async fn diff(root: &Root, since: Since, args: &[&str]) -> Result<Option<Vec<u8>
     if !output.success {
         return Err(WorkspaceError::Git(output.stderr));
     }
-    Ok(Some(output.stdout))
+    Ok(Some(output))
 }
 
 /// A copy of the index that knows the files which git does not, so that they are part of the

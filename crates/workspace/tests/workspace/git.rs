@@ -76,6 +76,30 @@ async fn all_that_differs_from_the_last_commit_new_files_too() {
 }
 
 #[tokio::test]
+async fn a_difference_is_told_whole_or_refused() {
+    let p = Place::repository(&[("a", "")]);
+    // Each below the size from which git calls a file binary.
+    for n in 0..12 {
+        p.write(
+            &format!("large{n}.txt"),
+            "a line of the file\n".repeat(180_000),
+        );
+    }
+    let refused = raw_diff(&p.root()).await;
+    assert!(
+        matches!(refused, Err(WorkspaceError::LargeDiff(_))),
+        "{:?}",
+        refused.map(|d| d.len())
+    );
+    let seen = changes(&p.root(), Since::Head, Some(0)).await.unwrap();
+    assert_eq!(seen.len(), 12);
+    assert!(
+        seen.iter()
+            .all(|c| c.additions == 180_000 && c.patch.is_none())
+    );
+}
+
+#[tokio::test]
 async fn a_branch_is_compared_with_where_it_began() {
     let p = Place::repository(&[("a", "1\n")]);
     assert_eq!(branches(&p.root()).await.unwrap(), on("main", Some("main")));
