@@ -3,10 +3,12 @@ import assert from "node:assert/strict"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
-import { opencodeEnv } from "./lib/agents.mjs"
+import { opencodeEnv, recipes } from "./lib/agents.mjs"
+import { startModel } from "./lib/model.mjs"
 import { opencodeBin } from "./lib/paths.mjs"
 import { hermetic, run } from "./lib/process.mjs"
-import { Sessiond, TOKEN } from "./lib/sessiond.mjs"
+import { RealOpencode } from "./lib/real.mjs"
+import { Sessiond, TOKEN, gitProject, sandbox } from "./lib/sessiond.mjs"
 
 let server
 before(async () => {
@@ -82,5 +84,60 @@ describe("opencode run --attach", () => {
   it("tells about a failed turn", async () => {
     const end = await opencodeRun("/fail the well is dry")
     assert.match(end.stdout + end.stderr, /the well is dry/)
+  })
+})
+
+describe("prints what it prints with the real server", () => {
+  let model, real, ours
+  before(async () => {
+    const dir = sandbox("run-both")
+    model = await startModel(dir)
+    ;[real, ours] = await Promise.all([
+      RealOpencode.start(dir, { project: gitProject(join(dir, "real/project")), model: model.url, password: TOKEN }),
+      Sessiond.start({
+        name: "run-both", dir: join(dir, "sessiond"), defaultAgent: "opencode",
+        agents: { opencode: recipes.opencode(join(dir, "agent-home"), model.url) },
+      }),
+    ])
+  }, { timeout: 120_000 })
+  after(async () => {
+    await Promise.all([ours?.stop(), real?.stop()])
+    await model?.stop()
+  })
+
+  /** Runs the same on both; what they print, without what has to differ. */
+  async function both(words, ...options) {
+    const sides = [[real.url, real.project, real.home], [ours.base, ours.project, ours.dir]]
+    return Promise.all(sides.map(async ([base, project, home]) => {
+      const mine = words.map((word) => word.replace("<project>", project))
+      const end = await run("opencode run", opencodeBin(), ["run", "--attach", base, "--dir", project, ...options, ...mine], {
+        env: hermetic(join(home, "run-client"), { ...opencodeEnv, OPENCODE_SERVER_PASSWORD: TOKEN }), cwd: project, timeout: 90_000,
+      })
+      const plain = (text) => text.replaceAll(project, "<project>")
+        .replace(/\x1b\[[0-9;]*m/g, "").replace(/· \S+/g, "· <model>")
+      return { code: end.code, stdout: plain(end.stdout), stderr: plain(end.stderr) }
+    }))
+  }
+
+  it("an answer", async () => {
+    const [theirs, mine] = await both(["please", "@@TEXT"])
+    assert.equal(theirs.code, 0, theirs.stderr)
+    assert.ok(theirs.stdout.trim(), "it says something")
+    assert.deepEqual(mine, theirs)
+  })
+
+  it("a file that is written, with --auto", async () => {
+    const [theirs, mine] = await both(["please", "@@WRITE:<project>/run.txt"], "--auto")
+    assert.equal(theirs.code, 0, theirs.stderr)
+    assert.equal(existsSync(join(ours.project, "run.txt")), true)
+    assert.deepEqual(mine, theirs)
+  })
+
+  it("JSON", async () => {
+    const [theirs, mine] = await both(["please", "@@TEXT"], "--format", "json")
+    const [a, b] = [theirs, mine].map(({ stdout }) => stdout.trim().split("\n").map((line) => JSON.parse(line)))
+    const said = (events) => events.map((e) => [e.type, Object.keys(e).sort(), e.part.type, e.part.text])
+    assert.deepEqual(said(b), said(a))
+    assert.deepEqual(a.map((e) => e.type), ["step_start", "text", "step_finish"])
   })
 })
