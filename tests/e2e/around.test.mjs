@@ -133,7 +133,7 @@ describe("configuration", () => {
 
   it("refuses what nobody here would do, by name", async () => {
     const refused = await outcome(ours().config.update({ config: { mcp: { x: { type: "local", command: ["x"] } } } }, { throwOnError: false }))
-    assert.equal(refused.status, 501)
+    assert.equal(refused.status, 400)
     assert.match(JSON.stringify(refused.body), /mcp/)
   })
 

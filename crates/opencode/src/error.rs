@@ -50,9 +50,6 @@ pub(crate) enum ApiError {
     /// OpenCode has it, sessiond does not offer it.
     #[error("sessiond does not offer {0} {1}")]
     NotOffered(Method, String),
-    /// OpenCode has the setting, sessiond does not offer it.
-    #[error("sessiond does not offer the setting \"{0}\": coding agents bring their own")]
-    NoSetting(String),
     /// What was asked of files; the parameter that asked for it.
     #[error("{error}")]
     Files {
@@ -122,7 +119,7 @@ impl IntoResponse for ApiError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 named("MethodNotAllowedError", message),
             ),
-            Self::NotOffered(..) | Self::NoSetting(_) => (
+            Self::NotOffered(..) => (
                 StatusCode::NOT_IMPLEMENTED,
                 named("NotImplementedError", message),
             ),

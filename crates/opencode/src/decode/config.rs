@@ -56,6 +56,13 @@ const MAX_DEPTH: usize = 16;
 #[derive(Debug)]
 pub(crate) struct ConfigPatch(Map<String, Value>);
 
+/// The refusal of a setting, or of its value, that nothing here would follow.
+fn no_setting(name: &str) -> Reject {
+    let reason =
+        "sessiond has nothing that would follow this setting: coding agents bring their own";
+    Reject::new(Kind::Payload, reason).at(name)
+}
+
 /// The body of `PATCH /config`. What says again what holds (`shown`) changes nothing, and what
 /// OpenCode does not know is ignored, as there.
 pub(crate) fn config_patch(
@@ -71,7 +78,7 @@ pub(crate) fn config_patch(
     });
     for (name, value) in &patch {
         if NOBODYS.contains(&name.as_str()) && !is_nothing(value) {
-            return Err(ApiError::NoSetting(name.clone()));
+            return Err(no_setting(name).into());
         }
         if depth(value) > MAX_DEPTH {
             let reason = format!("Expected at most {MAX_DEPTH} levels");
@@ -157,10 +164,10 @@ fn read(said: Map<String, Value>) -> Result<Settings, ApiError> {
     };
     let autoshare = f.take("autoshare").optional(Node::boolean)?;
     if share == Some(Sharing::Auto) {
-        return Err(ApiError::NoSetting("share: auto".into()));
+        return Err(no_setting("share").into());
     }
     if autoshare == Some(true) {
-        return Err(ApiError::NoSetting("autoshare".into()));
+        return Err(no_setting("autoshare").into());
     }
     Ok(Settings {
         model: f.take("model").optional(model)?,

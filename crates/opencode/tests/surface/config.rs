@@ -42,11 +42,11 @@ async fn settings_that_mean_nothing_here_are_refused() {
     let refusals = [
         (
             json!({"mcp": {"x": {"type": "local", "command": ["x"]}}}),
-            501,
+            400,
             "mcp",
         ),
-        (json!({"share": "auto"}), 501, "share"),
-        (json!({"username": "ann", "plugin": ["x"]}), 501, "plugin"),
+        (json!({"share": "auto"}), 400, "share"),
+        (json!({"username": "ann", "plugin": ["x"]}), 400, "plugin"),
         (json!({"share": "never"}), 400, "share"),
         (json!({"model": 5}), 400, "model"),
         (json!({"model": "nobody/x"}), 400, "model"),
