@@ -107,6 +107,12 @@ pub enum UnavailableReason {
     /// The disk reported an error.
     #[error("the disk reported an error")]
     Io,
+    /// The database server can't be reached, or does not answer in time.
+    #[error("the database can't be reached")]
+    Unreachable,
+    /// The lease of this node has ended; it registers anew.
+    #[error("the lease of this node has ended")]
+    LeaseEnded,
 }
 
 /// Kinds of things in a store.

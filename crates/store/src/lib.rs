@@ -2,6 +2,7 @@
 //! (feature `contract`) the suite of tests that every store must pass.
 
 mod error;
+mod lease;
 mod memory;
 mod query;
 mod store;
@@ -11,6 +12,7 @@ pub mod contract;
 pub mod rules;
 
 pub use error::{EntityKind, StoreError, UnavailableReason};
+pub use lease::{Lease, Leases, Node};
 pub use memory::MemoryStore;
 pub use query::{
     AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sessiond_model::{
-    AgentBinding, AgentProfile, Commit, Event, FileChange, MessageDoc, MessageId, Permission,
+    AgentBinding, AgentProfile, Commit, Event, FileChange, MessageDoc, MessageId, Part, Permission,
     PermissionId, Project, ProjectId, Question, QuestionId, Restore, Seq, Session, SessionId,
     Share, Timestamp, Todo, Turn, TurnId, Usage,
 };
 
 use crate::{
-    AskQuery, EventPage, EventQuery, MessagePage, MessageQuery, SessionHead, SessionPage,
+    AskQuery, EventPage, EventQuery, Leases, MessagePage, MessageQuery, SessionHead, SessionPage,
     SessionQuery, ShareQuery, StoreError, StoreHealth, TurnQuery,
 };
 
@@ -35,6 +35,12 @@ pub struct Committed {
 pub trait Feed: Send + Sync + fmt::Debug {
     /// New events are durable.
     fn publish(&self, events: &Arc<[Arc<Event>]>);
+
+    /// The stored text of an open part of a session that another node writes has grown, without an
+    /// event. Told at best: the part's next event has all of it.
+    fn checkpointed(&self, part: &Part, directory: &Arc<str>, project: &ProjectId) {
+        let _ = (part, directory, project);
+    }
 }
 
 /// A feed that nobody listens to.
@@ -64,8 +70,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// `Unavailable`, `Internal`: nothing was written, as far as the store can tell.
     fn commit(&self, commit: Commit) -> CommitFuture;
 
-    /// The epoch this process writes under; see [`Commit::fence`].
+    /// The epoch this process writes under; see [`Commit::fence`]. In a store with
+    /// [leases](Self::leases) it is the epoch of sessions that this process creates.
     fn epoch(&self) -> u64;
+
+    /// The leases of a store that several processes share; `None` when this process is alone with
+    /// it, and may write every session under [`epoch`](Self::epoch).
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
 
     /// The position of the newest event; `Seq(0)` in an empty store.
     async fn last_seq(&self) -> StoreResult<Seq>;
