@@ -4,7 +4,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use sessiond_engine::EngineError;
+use sessiond_engine::{Elsewhere, EngineError};
 use sessiond_store::EntityKind;
 use utoipa::ToSchema;
 
@@ -191,7 +191,13 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub retry_after: Option<u32>,
+    /// The node to ask instead: for the server, not for clients.
+    #[serde(skip)]
+    pub elsewhere: Option<Elsewhere>,
 }
+
+/// Seconds until a session may be held by a node that can be reached.
+const ELSEWHERE_RETRY: u32 = 2;
 
 impl Problem {
     /// A problem of that kind.
@@ -207,6 +213,7 @@ impl Problem {
             line: None,
             column: None,
             retry_after: None,
+            elsewhere: None,
         }
     }
 
@@ -251,6 +258,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(elsewhere) = self.elsewhere {
+            response.extensions_mut().insert(elsewhere);
+        }
         response
     }
 }
@@ -279,6 +289,12 @@ impl From<EngineError> for Problem {
             EngineError::Conflict { .. } => Self::new(ProblemKind::Conflict, detail),
             EngineError::Busy(_) => Self::new(ProblemKind::Busy, detail),
             EngineError::NotCaptured { .. } => Self::new(ProblemKind::NotCaptured, detail),
+            EngineError::NoNode { .. } => Self::new(ProblemKind::Conflict, detail),
+            EngineError::Elsewhere(elsewhere) => Self {
+                retry_after: Some(ELSEWHERE_RETRY),
+                elsewhere: Some(elsewhere),
+                ..Self::new(ProblemKind::Unavailable, detail)
+            },
             EngineError::Changed { .. } => {
                 Self::new(ProblemKind::PreconditionFailed, detail).at_field("If-Match")
             }

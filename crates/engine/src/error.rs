@@ -69,9 +69,32 @@ pub enum EngineError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Another node has the session: it is to be asked.
+    #[error("{} is held by node {}", .0.session, .0.node)]
+    Elsewhere(Elsewhere),
+    /// The session's directory is on no living node.
+    #[error("{}", nowhere(directory, nodes))]
+    NoNode {
+        /// The directory.
+        directory: String,
+        /// The names of the nodes that are known to have it.
+        nodes: Vec<String>,
+    },
     /// A fault of ours; the log has more.
     #[error("internal fault: {0}")]
     Internal(String),
+}
+
+/// The node that a request is for. The HTTP rooms put it into the extensions of their answer, so
+/// that the server passes the request on instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The session.
+    pub session: SessionId,
+    /// The name of the node.
+    pub node: String,
+    /// Where it is reached, without `/` at the end; `None` when nobody can.
+    pub url: Option<String>,
 }
 
 impl EngineError {
@@ -136,6 +159,18 @@ impl From<(&'static str, IdError)> for EngineError {
     fn from((field, e): (&'static str, IdError)) -> Self {
         Self::invalid(field, e.to_string())
     }
+}
+
+fn nowhere(directory: &str, nodes: &[String]) -> String {
+    if nodes.is_empty() {
+        return format!(
+            "the directory {directory} is not on this node, and no other is known to have it"
+        );
+    }
+    format!(
+        "the directory {directory} is not on this node; start one of those that have it: {}",
+        nodes.join(", ")
+    )
 }
 
 fn sentence(reasons: &[String]) -> String {

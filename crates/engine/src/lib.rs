@@ -42,7 +42,7 @@ mod worktree;
 
 pub use commands::SHELL_TEXT;
 pub use engine::Engine;
-pub use error::EngineError;
+pub use error::{Elsewhere, EngineError};
 pub use export::Exported;
 pub use follow::{Followed, ShareFollower};
 pub use hub::{Delta, Hub, Item, Signal, View};

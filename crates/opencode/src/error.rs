@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use sessiond_engine::EngineError;
+use sessiond_engine::{Elsewhere, EngineError};
 use sessiond_store::EntityKind;
 use sessiond_workspace::WorkspaceError;
 use thiserror::Error;
@@ -175,7 +175,9 @@ fn engine_error(error: &EngineError) -> Response {
             StatusCode::CONFLICT,
             json!({"_tag": "ConflictError", "message": error.to_string(), "resource": id}),
         ),
-        EngineError::Changed { .. } | EngineError::NotCaptured { .. } => (
+        EngineError::Changed { .. }
+        | EngineError::NotCaptured { .. }
+        | EngineError::NoNode { .. } => (
             StatusCode::CONFLICT,
             json!({"_tag": "ConflictError", "message": error.to_string()}),
         ),
@@ -187,6 +189,7 @@ fn engine_error(error: &EngineError) -> Response {
             reason,
             retry_after,
         } => return unavailable(reason, retry_after.as_secs().max(1)),
+        EngineError::Elsewhere(node) => return elsewhere(node, &error.to_string()),
         EngineError::Internal(_) => return unexpected(error),
     };
     (status, Json(body)).into_response()
@@ -233,6 +236,13 @@ pub(crate) fn unavailable(reason: &str, seconds: u64) -> Response {
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// For the server, which passes the request on; a client sees it when nobody can reach the node.
+pub(crate) fn elsewhere(node: &Elsewhere, message: &str) -> Response {
+    let mut response = unavailable(message, 2);
+    response.extensions_mut().insert(node.clone());
     response
 }
 

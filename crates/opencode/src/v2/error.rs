@@ -10,7 +10,7 @@ use sessiond_store::EntityKind;
 use sessiond_workspace::WorkspaceError;
 
 use crate::decode::{Kind, Reject};
-use crate::error::{ApiError, invalid, unavailable, unexpected};
+use crate::error::{ApiError, elsewhere, invalid, unavailable, unexpected};
 
 /// Why a request of this family is not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,9 @@ fn of_engine(session: Option<&SessionId>, error: &EngineError) -> Response {
             body["resource"] = id.as_str().into();
             (StatusCode::CONFLICT, body)
         }
-        EngineError::Changed { .. } | EngineError::NotCaptured { .. } => (
+        EngineError::Changed { .. }
+        | EngineError::NotCaptured { .. }
+        | EngineError::NoNode { .. } => (
             StatusCode::CONFLICT,
             tagged("ConflictError", error.to_string()),
         ),
@@ -172,6 +174,7 @@ fn of_engine(session: Option<&SessionId>, error: &EngineError) -> Response {
             reason,
             retry_after,
         } => return unavailable(reason, retry_after.as_secs().max(1)),
+        EngineError::Elsewhere(node) => return elsewhere(node, &error.to_string()),
         EngineError::Internal(_) => return unexpected(error),
     };
     (status, Json(body)).into_response()
