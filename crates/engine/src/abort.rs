@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::actor::{Command, wake};
 use crate::engine::{Engine, Inner, Result};
 use crate::live::Live;
-use crate::{AbortOptions, EngineError};
+use crate::{AbortOptions, Elsewhere, EngineError};
 
 /// Attempts to reach an actor that is just leaving.
 const ATTEMPTS: usize = 3;
@@ -40,11 +40,23 @@ impl Engine {
                     Ok(ran) => any |= ran,
                     // It was deleted meanwhile, which stopped it.
                     Err(EngineError::NotFound { .. }) => {}
+                    Err(EngineError::Elsewhere(e)) => return Err(below(&e)),
                     Err(e) => return Err(e),
                 }
             }
         }
         Ok(any)
+    }
+}
+
+/// A request can be passed on to one node, not to several.
+pub(crate) fn below(e: &Elsewhere) -> EngineError {
+    EngineError::Unavailable {
+        reason: format!(
+            "{}, which belongs to this session, is held by node {}; ask for it first",
+            e.session, e.node
+        ),
+        retry_after: std::time::Duration::from_secs(5),
     }
 }
 

@@ -106,7 +106,7 @@ enum Idle {
 impl Actor {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            if self.inner.stopping.load(Ordering::SeqCst) {
+            if self.inner.stopping.load(Ordering::SeqCst) || self.live.lost.load(Ordering::SeqCst) {
                 break;
             }
             match self.next_turn().await {
@@ -223,7 +223,10 @@ impl Actor {
             changes.extend(self.profile_news(&news));
         }
         if !changes.is_empty()
-            && let Err(e) = self.inner.submit(&self.live.id, Vec::new(), changes).await
+            && let Err(e) = self
+                .inner
+                .submit(self.live.hold(), Vec::new(), changes)
+                .await
         {
             tracing::warn!(session = %self.live.id, error = %e, "a late update could not be stored");
         }

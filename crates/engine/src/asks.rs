@@ -42,6 +42,7 @@ impl Engine {
         message: Option<String>,
     ) -> Result<Permission> {
         let mut permission = self.permission(id).await?;
+        let hold = self.0.hold(&permission.session_id).await?;
         let at = self.0.clock.now();
         let outcome = PermissionOutcome::Answered {
             reply,
@@ -52,9 +53,7 @@ impl Engine {
             id: id.clone(),
             outcome: outcome.clone(),
         };
-        self.0
-            .submit(&permission.session_id, Vec::new(), vec![change])
-            .await?;
+        self.0.submit(&hold, Vec::new(), vec![change]).await?;
         // The answer is durable; the agent gets it now. If the actor has just ended the turn,
         // nobody waits for it any more.
         if let Some(mailbox) = self
@@ -142,13 +141,12 @@ impl Engine {
         mut question: Question,
         outcome: QuestionOutcome,
     ) -> Result<Question> {
+        let hold = self.0.hold(&question.session_id).await?;
         let change = Change::ResolveQuestion {
             id: question.id.clone(),
             outcome: outcome.clone(),
         };
-        self.0
-            .submit(&question.session_id, Vec::new(), vec![change])
-            .await?;
+        self.0.submit(&hold, Vec::new(), vec![change]).await?;
         question.outcome = Some(outcome);
         Ok(question)
     }

@@ -264,7 +264,7 @@ impl Actor {
         let mut changes = vec![Change::BindAgent(binding.clone())];
         changes.extend(self.keep_profile(profile));
         self.inner
-            .submit(&self.live.id, Vec::new(), changes)
+            .submit(self.live.hold(), Vec::new(), changes)
             .await?;
         Ok(binding.rung)
     }
@@ -352,7 +352,7 @@ impl Actor {
                     Some(Incoming::Update { update, .. }) => {
                         if let Some(news) = ProfileUpdate::from_update(&update)
                             && let Some(change) = self.profile_news(&news)
-                            && let Err(e) = self.inner.submit(&self.live.id, Vec::new(), vec![change]).await
+                            && let Err(e) = self.inner.submit(self.live.hold(), Vec::new(), vec![change]).await
                         {
                             tracing::warn!(session = %self.live.id, error = %e, "an agent's profile could not be stored");
                         }
@@ -468,7 +468,7 @@ impl Actor {
     async fn commit_binding(&self, binding: &AgentBinding) -> Result<(), StoreError> {
         self.inner
             .submit(
-                &self.live.id,
+                self.live.hold(),
                 Vec::new(),
                 vec![Change::BindAgent(binding.clone())],
             )

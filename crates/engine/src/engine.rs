@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor::Command;
 use crate::follow::FOLLOWERS;
+use crate::hold::{Hold, Holdings};
 use crate::live::{Live, Registry};
 use crate::settings::SettingsFile;
 use crate::workspace::{self, Workspaces};
@@ -33,6 +34,8 @@ use crate::{
 const DEFAULT_AGENT_FRESH: Duration = Duration::from_secs(10);
 /// Longest that a reply waits for subscribers who do not read.
 const TOLD_PATIENCE: Duration = Duration::from_millis(100);
+/// Between two looks at a turn that another node runs.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(200);
 /// For the way from our socket through the loop of the client.
 const TOLD_GRACE: Duration = Duration::from_millis(10);
 
@@ -56,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) config: EngineConfig,
     pub(crate) host: HostLimits,
     pub(crate) live: Registry,
+    /// Sessions held by lease.
+    pub(crate) holdings: Mutex<Holdings>,
     pub(crate) workspaces: Workspaces,
     /// Projects as last stored, so that a new session writes its project only when it is news.
     pub(crate) projects: Mutex<HashMap<ProjectId, Project>>,
@@ -92,24 +97,24 @@ impl Inner {
     /// Submits a commit; it takes its place in the order of writes now.
     pub(crate) fn submit(
         &self,
-        session: &SessionId,
+        by: &Hold,
         require: Vec<Require>,
         changes: Vec<Change>,
     ) -> CommitFuture {
-        self.submit_at(session, self.clock.now(), require, changes)
+        self.submit_at(by, self.clock.now(), require, changes)
     }
 
     /// The same at a given time.
     pub(crate) fn submit_at(
         &self,
-        session: &SessionId,
+        by: &Hold,
         at: Timestamp,
         require: Vec<Require>,
         changes: Vec<Change>,
     ) -> CommitFuture {
         self.store.commit(Commit {
-            session_id: session.clone(),
-            fence: self.store.epoch(),
+            session_id: by.session.clone(),
+            fence: by.epoch,
             at,
             require,
             changes,
@@ -124,8 +129,17 @@ impl Inner {
             .notice(Some(live.id.clone()), Some(place), now, body);
     }
 
+    /// The live session; where several nodes share the store, this one takes it for that.
     pub(crate) async fn live(&self, id: &SessionId) -> Result<Arc<Live>> {
-        self.live.get(&*self.store, id).await
+        self.live.get(self, id).await
+    }
+
+    /// The live session, unless another node may have it: nothing is taken for a look.
+    async fn live_here(&self, id: &SessionId) -> Result<Option<Arc<Live>>> {
+        if self.store.leases().is_some() {
+            return Ok(self.live.peek(id));
+        }
+        self.live(id).await.map(Some)
     }
 
     pub(crate) fn refuse_when_stopping(&self) -> Result<()> {
@@ -155,6 +169,7 @@ impl Engine {
     ) -> Result<Self> {
         let engine = Self::open(store, hub, catalogue, clock, ids, config).await?;
         crate::recovery::recover(&engine.0).await?;
+        engine.0.keep_leases();
         engine.0.keep_purging();
         Ok(engine)
     }
@@ -188,8 +203,9 @@ impl Engine {
             .await
             .map_err(|e| EngineError::Internal(e.to_string()))?;
         Ok(Self(Arc::new(Inner {
+            // What another node writes is heard of late.
+            replies: Replies::new(hub.clone(), store.leases().is_none()),
             store,
-            replies: Replies::new(hub.clone()),
             hub,
             catalogue,
             clock,
@@ -197,6 +213,7 @@ impl Engine {
             config,
             host: HostLimits::default(),
             live: Registry::default(),
+            holdings: Mutex::default(),
             workspaces: Workspaces::default(),
             projects: Mutex::new(HashMap::new()),
             project_edits: tokio::sync::Mutex::new(()),
@@ -336,11 +353,13 @@ impl Engine {
         if now.state.is_terminal() {
             return Ok(now);
         }
-        let Ok(live) = self.0.live(&now.session_id).await else {
-            return read().await;
+        let deadline = timeout.map(|t| tokio::time::Instant::now() + t);
+        let live = match self.0.live_here(&now.session_id).await {
+            Ok(Some(live)) => live,
+            Ok(None) => return self.wait_elsewhere(now, deadline).await,
+            Err(_) => return read().await,
         };
         let mut changes = live.turns.subscribe();
-        let deadline = timeout.map(|t| tokio::time::Instant::now() + t);
         loop {
             // Subscribed before this look, so a change in between wakes us at once.
             now = read().await?;
@@ -364,6 +383,23 @@ impl Engine {
                 }
             })?;
         }
+    }
+
+    /// Waits for a turn that another node runs.
+    async fn wait_elsewhere(
+        &self,
+        turn: Turn,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<Turn> {
+        let mut now = turn;
+        while !now.state.is_terminal() && deadline.is_none_or(|d| tokio::time::Instant::now() < d) {
+            self.0.refuse_when_stopping()?;
+            let next = tokio::time::Instant::now() + LOOK_ELSEWHERE;
+            tokio::time::sleep_until(deadline.map_or(next, |d| d.min(next))).await;
+            let read = self.0.store.turn(&now.id).await?;
+            now = read.ok_or_else(|| EngineError::not_found(EntityKind::Turn, &now.id))?;
+        }
+        Ok(now)
     }
 
     /// The todo list; while the session is reverted, as it was at what can be seen.

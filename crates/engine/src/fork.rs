@@ -78,17 +78,21 @@ impl Engine {
         }];
         changes.extend(copied.changes);
         inner.captures.copy_pins(id, &fork_id).await;
-        match inner.submit(&fork_id, Vec::new(), changes).await {
+        let hold = inner.hold_new(&fork_id);
+        match inner.submit(&hold, Vec::new(), changes).await {
             Ok(committed) => {
                 let session = committed
                     .session
                     .ok_or_else(|| EngineError::Internal("a fork without a session".into()))?;
-                inner.live.insert(&SessionHead {
-                    session: Session::clone(&session),
-                    last_seq: sessiond_model::SessionSeq(committed.events.len() as u64),
-                    id_floor: floor,
-                    last_message_at: copied.last_message_at,
-                });
+                inner.live.insert(
+                    &SessionHead {
+                        session: Session::clone(&session),
+                        last_seq: sessiond_model::SessionSeq(committed.events.len() as u64),
+                        id_floor: floor,
+                        last_message_at: copied.last_message_at,
+                    },
+                    hold,
+                );
                 Ok(Created {
                     session,
                     replayed: false,

@@ -107,6 +107,8 @@ impl Item {
 pub(crate) enum Told {
     /// A signal.
     Item(Arc<Item>),
+    /// The stored text of an open part that another node writes has grown.
+    Grown(Arc<OpenPart>),
     /// Nothing to tell; dropped for good when the last reader has come to it.
     Mark(#[expect(dead_code, reason = "held for its drop")] Arc<oneshot::Sender<Infallible>>),
 }
@@ -126,6 +128,7 @@ pub struct Hub {
     noticed: AtomicU64,
 }
 
+/// An open part and where it is.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenPart {
     pub(crate) part: Part,
@@ -301,6 +304,24 @@ impl Feed for Hub {
             };
             self.send(signal);
         }
+    }
+
+    fn checkpointed(&self, part: &Part, directory: &Arc<str>, project: &ProjectId) {
+        self.grown(part, directory, project);
+    }
+}
+
+impl Hub {
+    fn grown(&self, part: &Part, directory: &Arc<str>, project: &ProjectId) {
+        self.touch(&part.session_id);
+        if !part.body.is_open() || self.ring.receiver_count() == 0 {
+            return;
+        }
+        let _ = self.ring.send(Told::Grown(Arc::new(OpenPart {
+            part: part.clone(),
+            directory: directory.clone(),
+            project_id: project.clone(),
+        })));
     }
 }
 

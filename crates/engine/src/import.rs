@@ -219,7 +219,8 @@ impl Engine {
         if !batch.more {
             changes.extend(todos(batch.todos));
         }
-        inner.submit(&id, Vec::new(), changes).await?;
+        let hold = inner.hold_new(&id);
+        inner.submit(&hold, Vec::new(), changes).await?;
         if let Some(project) = project {
             inner.projects.lock().insert(project.id.clone(), project);
         }
@@ -278,7 +279,8 @@ impl Inner {
             changes.push(Change::SetStatus(Status::idle(at)));
             changes.push(Change::RestoreSession);
         }
-        self.submit(&id, Vec::new(), changes).await?;
+        let hold = self.hold(&id).await?;
+        self.submit(&hold, Vec::new(), changes).await?;
         Ok(Imported {
             created: true,
             ..done
@@ -322,7 +324,7 @@ impl Inner {
             let newest = added.iter().map(|(_, created)| *created).max();
             head.last_message_at = head.last_message_at.max(newest.unwrap_or_default());
             // At the time of the source: clients list sessions by their last activity.
-            self.submit_at(&id, at, vec![Require::NotDeleted], changes)
+            self.submit_at(live.hold(), at, vec![Require::NotDeleted], changes)
         };
         commit.await?;
         Ok(done)

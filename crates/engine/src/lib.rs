@@ -16,6 +16,7 @@ mod error;
 mod export;
 mod follow;
 mod fork;
+mod hold;
 mod hub;
 mod import;
 mod instance;

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use sessiond_model::{IdStamp, ProjectId, RestorePhase, SessionId, Timestamp};
-use sessiond_store::{EntityKind, SessionHead, Store};
+use sessiond_store::{EntityKind, SessionHead};
 use tokio::sync::{OnceCell, mpsc, watch};
 
 use crate::EngineError;
 use crate::actor::Command;
+use crate::engine::Inner;
+use crate::hold::Hold;
 
 /// Sessions remembered without need; more are forgotten in one sweep.
 const REMEMBERED: usize = 1024;
@@ -29,10 +31,13 @@ pub(crate) struct Live {
     pub(crate) undo: tokio::sync::Mutex<()>,
     /// A revert was written down and is not done: it is finished before anything else.
     pub(crate) restoring: AtomicBool,
+    /// Another node may have it by now: nothing that is remembered here counts any more.
+    pub(crate) lost: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Loaded {
+    hold: Hold,
     directory: Arc<str>,
     project_id: ProjectId,
     head: Mutex<Head>,
@@ -89,6 +94,11 @@ impl Live {
         Some((loaded.directory.clone(), loaded.project_id.clone()))
     }
 
+    /// What its commits need.
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.loaded().hold
+    }
+
     pub(crate) fn directory(&self) -> Arc<str> {
         self.loaded().directory.clone()
     }
@@ -139,14 +149,15 @@ impl Registry {
     }
 
     /// Remembers a session that was just created.
-    pub(crate) fn insert(&self, head: &SessionHead) -> Arc<Live> {
+    pub(crate) fn insert(&self, head: &SessionHead, hold: Hold) -> Arc<Live> {
         let live = Arc::new(Live {
             id: head.session.id.clone(),
-            head: OnceCell::new_with(Some(loaded(head, 0))),
+            head: OnceCell::new_with(Some(loaded(head, hold, 0))),
             turns: watch::Sender::new(0),
             actor: Mutex::new(None),
             undo: tokio::sync::Mutex::new(()),
             restoring: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         });
         let mut sessions = self.sessions.lock();
         sweep(&mut sessions);
@@ -158,7 +169,7 @@ impl Registry {
     /// is not found.
     pub(crate) async fn get(
         &self,
-        store: &dyn Store,
+        inner: &Inner,
         id: &SessionId,
     ) -> Result<Arc<Live>, EngineError> {
         let live = {
@@ -174,6 +185,7 @@ impl Registry {
                         actor: Mutex::new(None),
                         undo: tokio::sync::Mutex::new(()),
                         restoring: AtomicBool::new(false),
+                        lost: AtomicBool::new(false),
                     });
                     sessions.insert(id.clone(), live.clone());
                     live
@@ -184,6 +196,9 @@ impl Registry {
         let result = live
             .head
             .get_or_try_init(|| async {
+                let store = &inner.store;
+                // First: from here on nobody else changes what is read.
+                let hold = inner.hold(id).await?;
                 let head = store
                     .session_head(id)
                     .await?
@@ -202,7 +217,7 @@ impl Registry {
                 let restore = store.restore(id).await?;
                 let pending = restore.is_some_and(|r| r.phase == RestorePhase::Pending);
                 live.restoring.store(pending, Ordering::SeqCst);
-                Ok::<_, EngineError>(loaded(&head, open))
+                Ok::<_, EngineError>(loaded(&head, hold, open))
             })
             .await;
         if let Err(e) = result {
@@ -212,14 +227,32 @@ impl Registry {
         Ok(live)
     }
 
+    /// Forgets all, and gives those that were loaded.
+    pub(crate) fn take_all(&self) -> Vec<Arc<Live>> {
+        let all = std::mem::take(&mut *self.sessions.lock());
+        all.into_values().filter(|l| l.head.initialized()).collect()
+    }
+
+    /// Forgets this one, and not what came in its place.
+    pub(crate) fn forget_this(&self, live: &Live) {
+        let mut sessions = self.sessions.lock();
+        if sessions
+            .get(&live.id)
+            .is_some_and(|l| std::ptr::eq(&**l, live))
+        {
+            sessions.remove(&live.id);
+        }
+    }
+
     /// Forgets a session, e.g. one that went to the trash.
     pub(crate) fn forget(&self, id: &SessionId) {
         self.sessions.lock().remove(id);
     }
 }
 
-fn loaded(head: &SessionHead, open_turns: usize) -> Loaded {
+fn loaded(head: &SessionHead, hold: Hold, open_turns: usize) -> Loaded {
     Loaded {
+        hold,
         directory: head.session.directory.as_str().into(),
         project_id: head.session.project_id.clone(),
         head: Mutex::new(Head {

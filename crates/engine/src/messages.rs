@@ -61,7 +61,8 @@ impl Engine {
             let mut changes = vec![Change::RemoveMessage(message.clone())];
             changes.extend(of_it.map(|turn| Change::RemoveTurn(turn.id)));
             changes.push(Change::UpdateSession(SessionPatch::touch()));
-            self.0.submit(id, vec![Require::NotDeleted], changes)
+            self.0
+                .submit(live.hold(), vec![Require::NotDeleted], changes)
         };
         commit.await?;
         Ok(())
@@ -83,7 +84,7 @@ impl Engine {
                 head.floor = head.floor.max(stamp);
             }
             self.0.submit(
-                &part.session_id,
+                live.hold(),
                 vec![Require::NotDeleted],
                 vec![Change::PutPart(part.clone())],
             )
@@ -113,7 +114,7 @@ impl Engine {
         message: &MessageId,
         part: &PartId,
     ) -> Result<()> {
-        self.0.live(id).await?;
+        let live = self.0.live(id).await?;
         if self.0.hub.open_part_of(part).is_some() {
             return Err(EngineError::Busy(id.clone()));
         }
@@ -122,7 +123,7 @@ impl Engine {
             part_id: part.clone(),
         };
         self.0
-            .submit(id, vec![Require::NotDeleted], vec![change])
+            .submit(live.hold(), vec![Require::NotDeleted], vec![change])
             .await?;
         Ok(())
     }

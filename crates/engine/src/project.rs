@@ -72,7 +72,8 @@ impl Engine {
         }
         let carrier = newest.ok_or_else(|| EngineError::not_found(EntityKind::Project, id))?;
         let change = Change::PutProject(project.clone());
-        inner.submit(&carrier.id, Vec::new(), vec![change]).await?;
+        let hold = inner.hold(&carrier.id).await?;
+        inner.submit(&hold, Vec::new(), vec![change]).await?;
         inner.projects.lock().insert(id.clone(), project.clone());
         Ok(project)
     }
@@ -96,7 +97,11 @@ impl Inner {
     /// The project of a workspace as it must be stored; `None` when the store has it so.
     pub(crate) async fn project_news(&self, workspace: &Workspace) -> Result<Option<Project>> {
         let seen = &workspace.project;
-        let known = self.projects.lock().get(&seen.id).cloned();
+        // Other nodes write projects, too.
+        let is_alone = self.store.leases().is_none();
+        let known = (is_alone)
+            .then(|| self.projects.lock().get(&seen.id).cloned())
+            .flatten();
         let known = match known {
             Some(known) => known,
             None => match self.store.project(&seen.id).await? {

@@ -79,6 +79,7 @@ impl Engine {
         let undo = live.undo.lock().await;
         inner.settle_restore(&live).await?;
         let session = self.session(id).await?;
+        inner.needs_directory(&session).await?;
         let options = inner.options(&session, input, request.asks_agent())?;
         let cleanup = inner.cleanup(&session).await?;
         let clears_up = !cleanup.is_empty();
@@ -135,7 +136,7 @@ impl Engine {
             (head.open_turns == 0 && !made_busy).then(|| {
                 let now = self.0.clock.now();
                 self.0.submit(
-                    &live.id,
+                    live.hold(),
                     Vec::new(),
                     vec![Change::SetStatus(Status::idle(now))],
                 )
@@ -316,7 +317,7 @@ impl Inner {
             turn
         });
         let require = vec![Require::NotDeleted, Require::MessageAbsent(message_id)];
-        let commit = self.submit(&live.id, require, changes);
+        let commit = self.submit(live.hold(), require, changes);
         (
             commit,
             Accepted {

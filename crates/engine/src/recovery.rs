@@ -5,16 +5,51 @@ use std::sync::Arc;
 
 use sessiond_agent::{Reaped, reap_orphan};
 use sessiond_model::{
-    Change, Part, SessionId, SessionPatch, Status, StatusKind, Turn, TurnEnd, TurnFailure,
+    AgentBinding, Change, Part, SessionPatch, Status, StatusKind, Turn, TurnEnd, TurnFailure,
     TurnKind, TurnState, rules,
 };
 use sessiond_store::{AskQuery, TurnQuery};
 
 use crate::EngineError;
 use crate::engine::Inner;
+use crate::hold::Hold;
+
+/// Which of the turns that have not ended are cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Those that ran.
+    Running,
+    /// Those that waited, too.
+    All,
+}
 
 pub(crate) async fn recover(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    if inner.store.leases().is_some() {
+        return inner.adopt().await;
+    }
     for binding in inner.store.live_bindings().await? {
+        let hold = inner.hold(&binding.session_id).await?;
+        unbind(inner, &hold, binding, true).await?;
+    }
+    for id in inner.store.unfinished_sessions().await? {
+        let hold = inner.hold(&id).await?;
+        if recover_session(inner, &hold, Cut::Running, true).await? {
+            let live = inner.live(&id).await?;
+            crate::actor::wake(inner, &live);
+        }
+    }
+    inner.finish_restores().await?;
+    Ok(())
+}
+
+/// Notes that an agent is gone; first ends what is left of it, where it is on this host.
+async fn unbind(
+    inner: &Inner,
+    hold: &Hold,
+    binding: AgentBinding,
+    is_here: bool,
+) -> Result<(), EngineError> {
+    if is_here {
         let (pid, started) = (binding.pid.unwrap_or(0), binding.pid_started.unwrap_or(0));
         let spawn_id = binding.spawn_id.clone().unwrap_or_default();
         let reaped =
@@ -22,21 +57,16 @@ pub(crate) async fn recover(inner: &Arc<Inner>) -> Result<(), EngineError> {
         if let Ok(Reaped::Killed { processes }) = reaped {
             tracing::warn!(session = %binding.session_id, agent = binding.agent, processes, "ended an agent that an earlier run had left");
         }
-        let gone = sessiond_model::AgentBinding {
-            pid: None,
-            pid_started: None,
-            spawn_id: None,
-            ..binding
-        };
-        let id = gone.session_id.clone();
-        inner
-            .submit(&id, Vec::new(), vec![Change::BindAgent(gone)])
-            .await?;
     }
-    for id in inner.store.unfinished_sessions().await? {
-        recover_session(inner, &id).await?;
-    }
-    inner.finish_restores().await?;
+    let gone = AgentBinding {
+        pid: None,
+        pid_started: None,
+        spawn_id: None,
+        ..binding
+    };
+    inner
+        .submit(hold, Vec::new(), vec![Change::BindAgent(gone)])
+        .await?;
     Ok(())
 }
 
@@ -55,11 +85,24 @@ async fn reap_shell(turn: &Turn, parts: &mut [Part]) {
     }
 }
 
-async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), EngineError> {
+/// Ends what was cut off in a session; `is_here`: what ran, ran on this host. Answers whether turns
+/// wait in a session that is not in the trash.
+pub(crate) async fn recover_session(
+    inner: &Inner,
+    hold: &Hold,
+    cut: Cut,
+    is_here: bool,
+) -> Result<bool, EngineError> {
     let store = &inner.store;
+    let id = &hold.session;
     let Some(session) = store.session(id).await? else {
-        return Ok(());
+        return Ok(false);
     };
+    if store.leases().is_some()
+        && let Some(binding) = store.binding(id).await?.filter(AgentBinding::may_be_alive)
+    {
+        unbind(inner, hold, binding, is_here).await?;
+    }
     let turns = store
         .turns(
             id,
@@ -78,11 +121,14 @@ async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), Engin
     let now = inner.clock.now();
     let end = TurnEnd::Interrupted(TurnFailure {
         code: "restart".into(),
-        message: "interrupted by a restart of sessiond".into(),
+        message: match cut {
+            Cut::Running => "interrupted by a restart of sessiond".into(),
+            Cut::All => "no node that has the directory is running".into(),
+        },
     });
     let (running, queued): (Vec<Turn>, Vec<Turn>) = turns
         .into_iter()
-        .partition(|t| t.state == TurnState::Running);
+        .partition(|t| cut == Cut::All || t.state == TurnState::Running);
     let mut changes = Vec::new();
     for turn in &running {
         let doc = match &turn.assistant_message_id {
@@ -91,7 +137,9 @@ async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), Engin
         };
         let assistant = doc.as_ref().and_then(sessiond_model::MessageDoc::message);
         let mut parts: Vec<Part> = doc.map(|d| d.typed_parts()).unwrap_or_default();
-        reap_shell(turn, &mut parts).await;
+        if is_here {
+            reap_shell(turn, &mut parts).await;
+        }
         let of_turn = |turn_id| turn_id == &turn.id;
         let permissions: Vec<_> = permissions
             .iter()
@@ -121,11 +169,7 @@ async fn recover_session(inner: &Arc<Inner>, id: &SessionId) -> Result<(), Engin
     }
     if !changes.is_empty() {
         tracing::info!(session = %id, turns = running.len(), "ended what a restart had cut off");
-        inner.submit(id, Vec::new(), changes).await?;
+        inner.submit(hold, Vec::new(), changes).await?;
     }
-    if !queued.is_empty() && session.deleted_at.is_none() {
-        let live = inner.live(id).await?;
-        crate::actor::wake(inner, &live);
-    }
-    Ok(())
+    Ok(!queued.is_empty() && session.deleted_at.is_none())
 }

@@ -94,7 +94,8 @@ impl Engine {
         }
         let changes = changes(id, replay.events)?;
         let at = replay.at.min(self.0.clock.now());
-        self.0.submit_at(id, at, Vec::new(), changes).await?;
+        let hold = self.0.hold_new(id);
+        self.0.submit_at(&hold, at, Vec::new(), changes).await?;
         Ok(())
     }
 
@@ -145,7 +146,7 @@ impl Engine {
                 head.last_message_at = head.last_message_at.max(message.info.created());
             }
             let at = replay.at.min(inner.clock.now());
-            inner.submit_at(&id, at, require, changes)
+            inner.submit_at(live.hold(), at, require, changes)
         };
         match commit.await {
             Err(StoreError::Precondition(Require::Revision(_))) => {

@@ -53,11 +53,15 @@ pub struct Replies {
     hub: Arc<Hub>,
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
+    /// Whether the hub hears of every commit before its committer does.
+    keeps: bool,
 }
 
 impl Replies {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+    /// Keeps nothing unless `keeps`.
+    pub(crate) fn new(hub: Arc<Hub>, keeps: bool) -> Self {
         Self {
+            keeps,
             hub,
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::default()),
@@ -76,7 +80,7 @@ impl Replies {
         key: String,
         render: impl Future<Output = Result<Rendered, E>>,
     ) -> Result<Rendered, E> {
-        if session.is_some_and(|id| self.hub.has_open_parts(id)) {
+        if !self.keeps || session.is_some_and(|id| self.hub.has_open_parts(id)) {
             return render.await;
         }
         // Read before the store is: what is published meanwhile makes the answer stale.
@@ -127,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_stands_until_something_of_its_session_is_published() {
         let hub = Arc::new(Hub::new());
-        let replies = Replies::new(hub.clone());
+        let replies = Replies::new(hub.clone(), true);
         let (mine, other) = (
             SessionId::trusted("ses_mine"),
             SessionId::trusted("ses_other"),
@@ -143,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_over_all_sessions_falls_with_any_event() {
         let hub = Arc::new(Hub::new());
-        let replies = Replies::new(hub.clone());
+        let replies = Replies::new(hub.clone(), true);
         assert_eq!(ask(&replies, None, "first").await, "first");
         hub.touch(&SessionId::trusted("ses_any"));
         assert_eq!(ask(&replies, None, "second").await, "second");

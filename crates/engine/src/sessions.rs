@@ -63,7 +63,8 @@ impl Engine {
         let changes: Vec<_> = std::iter::once(create)
             .chain(project.clone().map(Change::PutProject))
             .collect();
-        let committed = inner.submit(&id, Vec::new(), changes).await;
+        let hold = inner.hold_new(&id);
+        let committed = inner.submit(&hold, Vec::new(), changes).await;
         if let (Ok(_), Some(project)) = (&committed, project) {
             inner.projects.lock().insert(project.id.clone(), project);
         }
@@ -73,12 +74,16 @@ impl Engine {
                 let session = committed
                     .session
                     .ok_or_else(|| EngineError::Internal("a creation without a session".into()))?;
-                inner.live.insert(&SessionHead {
-                    session: Session::clone(&session),
-                    last_seq: sessiond_model::SessionSeq(1),
-                    id_floor: IdStamp::default(),
-                    last_message_at: Timestamp(0),
-                });
+                inner.live.insert(
+                    &SessionHead {
+                        session: Session::clone(&session),
+                        last_seq: sessiond_model::SessionSeq(1),
+                        id_floor: IdStamp::default(),
+                        last_message_at: Timestamp(0),
+                    },
+                    hold,
+                );
+                inner.note_directory(&session.directory).await;
                 Ok(Created {
                     session,
                     replayed: false,
@@ -229,9 +234,10 @@ impl Engine {
             }
             return Ok(Arc::new(session));
         }
+        let hold = self.0.hold(id).await?;
         let committed = match self
             .0
-            .submit(id, require, vec![Change::UpdateSession(patch)])
+            .submit(&hold, require, vec![Change::UpdateSession(patch)])
             .await
         {
             Err(StoreError::Precondition(Require::NotDeleted)) => {

@@ -198,7 +198,13 @@ impl Engine {
                 ..SessionPatch::touch()
             }),
         ];
-        match self.0.submit(id, require, changes).await {
+        let hold = match self.0.hold(id).await {
+            Err(EngineError::NotFound { .. }) => {
+                return Err(EngineError::not_found(EntityKind::Session, id));
+            }
+            hold => hold?,
+        };
+        match self.0.submit(&hold, require, changes).await {
             Err(StoreError::Precondition(Require::NotDeleted)) => {
                 Err(EngineError::not_found(EntityKind::Session, id))
             }
@@ -282,7 +288,10 @@ impl Engine {
         let is_news = (shared.share.accessed_at).is_none_or(|at| now >= at.plus_millis(step));
         if is_news && self.0.refuse_when_stopping().is_ok() {
             let changes = vec![Change::NoteShareAccess(now)];
-            drop(self.0.submit(&shared.session.id, Vec::new(), changes));
+            // Of a session that another node holds it is not noted.
+            if let Some(hold) = self.0.hold_now(&shared.session.id) {
+                drop(self.0.submit(&hold, Vec::new(), changes));
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use sessiond_model::{
 use sessiond_store::{AskQuery, EventQuery, MessageQuery, Scope, SessionQuery, Store, StoreResult};
 use tokio::sync::broadcast;
 
-use crate::hub::{Hub, Item, Signal, Told};
+use crate::hub::{Delta, Hub, Item, OpenPart, Signal, Told};
 
 /// Events read from the log at once.
 const PAGE: u32 = 256;
@@ -151,6 +151,11 @@ impl Subscription {
                 Phase::State => self.state().await?,
                 Phase::Live => match self.ring.recv().await {
                     Ok(Told::Mark(_)) => {}
+                    Ok(Told::Grown(open)) => {
+                        if let Some(frame) = self.grown(&open) {
+                            return Ok(Some(frame));
+                        }
+                    }
                     Ok(Told::Item(item)) => {
                         if let Some(frame) = self.live(item).await? {
                             return Ok(Some(frame));
@@ -418,6 +423,44 @@ impl Subscription {
                 }))
             }
         }
+    }
+
+    /// What is news to this reader of an open part that another node writes.
+    fn grown(&mut self, open: &OpenPart) -> Option<Frame> {
+        let part = &open.part;
+        if !self.in_scope(&open.directory, &part.session_id) {
+            return None;
+        }
+        let text = text_of(&part.body)?;
+        let Some(known) = self.told.get_mut(&part.id) else {
+            let body = EventBody::PartUpdated(Arc::new(part.clone()));
+            self.note(&body);
+            return Some(Frame::State(Arc::new(Event {
+                seq: self.cursor,
+                session_id: part.session_id.clone(),
+                session_seq: SessionSeq(0),
+                at: Timestamp(0),
+                project_id: open.project_id.clone(),
+                directory: open.directory.clone(),
+                body,
+            })));
+        };
+        let delta = text.get(usize::try_from(*known).ok()?..)?;
+        if delta.is_empty() {
+            return None;
+        }
+        let delta = Delta {
+            session_id: part.session_id.clone(),
+            message_id: part.message_id.clone(),
+            part_id: part.id.clone(),
+            field: "text",
+            delta: delta.to_owned(),
+            offset: *known,
+            directory: open.directory.clone(),
+            project_id: open.project_id.clone(),
+        };
+        *known = text.len() as u64;
+        Some(Frame::Live(Arc::new(Item::new(Signal::Delta(delta)))))
     }
 
     /// Whether an event shows an open part with less content than this reader was told.

@@ -47,8 +47,13 @@ impl Engine {
                 break;
             }
             for member in members {
-                if self.0.trash(&member, at).await? {
-                    deleted.push(member);
+                match self.0.trash(&member, at).await {
+                    Ok(true) => deleted.push(member),
+                    Ok(false) => {}
+                    Err(EngineError::Elsewhere(e)) if member != *id => {
+                        return Err(crate::abort::below(&e));
+                    }
+                    Err(e) => return Err(e),
                 }
             }
         }
@@ -142,7 +147,7 @@ impl Inner {
                 let head = live.head();
                 // Prompts are submitted under this lock, too: none comes in between.
                 if head.open_turns == 0 {
-                    break self.submit_at(id, at, vec![Require::NotDeleted], to_trash());
+                    break self.submit_at(live.hold(), at, vec![Require::NotDeleted], to_trash());
                 }
             }
             // A prompt was submitted before we closed and is not committed yet.
@@ -163,8 +168,9 @@ impl Inner {
     }
 
     async fn take_out(&self, id: &SessionId) -> Result<Arc<Session>> {
+        let hold = self.hold(id).await?;
         let restored = self
-            .submit(id, Vec::new(), vec![Change::RestoreSession])
+            .submit(&hold, Vec::new(), vec![Change::RestoreSession])
             .await?;
         restored
             .session
@@ -222,8 +228,14 @@ impl Inner {
                 reason: format!("the captures of {id} could not be removed: {reason}"),
                 retry_after: Duration::from_secs(60),
             })?;
+        let hold = match self.hold(id).await {
+            Ok(hold) => hold,
+            // Another node purges it.
+            Err(EngineError::Elsewhere(_) | EngineError::NotFound { .. }) => return Ok(false),
+            Err(e) => return Err(e),
+        };
         match self
-            .submit(id, Vec::new(), vec![Change::PurgeSession])
+            .submit(&hold, Vec::new(), vec![Change::PurgeSession])
             .await
         {
             Ok(_) => {

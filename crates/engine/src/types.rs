@@ -47,6 +47,9 @@ pub struct EngineConfig {
     pub share: crate::ShareConfig,
     /// File of the settings that clients change; in memory only without one.
     pub settings: Option<PathBuf>,
+    /// Where several nodes share the store: directories under which this one can work; empty for
+    /// all that it has.
+    pub roots: Vec<PathBuf>,
 }
 
 impl Default for EngineConfig {
@@ -67,6 +70,7 @@ impl Default for EngineConfig {
             snapshots: SnapshotConfig::default(),
             share: crate::ShareConfig::default(),
             settings: None,
+            roots: Vec::new(),
         }
     }
 }

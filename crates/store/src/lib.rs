@@ -13,7 +13,7 @@ pub mod rules;
 
 pub use error::{EntityKind, StoreError, UnavailableReason};
 pub use lease::{Lease, Leases, Node};
-pub use memory::MemoryStore;
+pub use memory::{MemoryCluster, MemoryStore};
 pub use query::{
     AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
     SessionCursor, SessionHead, SessionPage, SessionQuery, ShareQuery, StoreHealth, TurnQuery,

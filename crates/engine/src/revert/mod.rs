@@ -45,6 +45,7 @@ impl Engine {
         let _undo = live.undo.lock().await;
         inner.settle_restore(&live).await?;
         let session = inner.idle_session(&live).await?;
+        inner.needs_directory(&session).await?;
         let target = inner.revert_target(&session, &options).await?;
         let turns = inner.turns_from(&session, &target).await?;
         let warnings = not_captured(&turns);
@@ -88,6 +89,7 @@ impl Engine {
         let _undo = live.undo.lock().await;
         inner.settle_restore(&live).await?;
         let session = inner.idle_session(&live).await?;
+        inner.needs_directory(&session).await?;
         if session.revert.is_none() {
             return Ok(Reverted {
                 session: Arc::new(session),
@@ -119,7 +121,7 @@ impl Engine {
             return Ok(Arc::new(session));
         }
         let committed = inner
-            .submit(id, vec![Require::NotDeleted], changes)
+            .submit(live.hold(), vec![Require::NotDeleted], changes)
             .await
             .map_err(|e| deleted_meanwhile(e, id))?;
         committed
@@ -190,7 +192,7 @@ impl Inner {
         };
         live.restoring.store(true, Ordering::SeqCst);
         self.submit(
-            &live.id,
+            live.hold(),
             vec![Require::NotDeleted],
             vec![Change::SetRestore(Some(Box::new(pending.clone())))],
         )
@@ -280,7 +282,7 @@ impl Inner {
                 turn_id: None,
             });
         }
-        let committed = self.submit(&live.id, Vec::new(), changes).await?;
+        let committed = self.submit(live.hold(), Vec::new(), changes).await?;
         live.restoring.store(false, Ordering::SeqCst);
         let session = committed
             .session

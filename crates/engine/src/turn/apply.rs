@@ -1,12 +1,29 @@
 //! Carrying out what the translator found.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use sessiond_agent::Effect;
 use sessiond_model::{Change, Part};
-use sessiond_store::StoreError;
+use sessiond_store::{StoreError, UnavailableReason};
+use tokio::time::Instant;
 
-use super::Run;
+use super::{RETRY, Run};
 use crate::actor::{Actor, give_title};
 use crate::hub::Delta;
+
+/// Longest outage of the store that a running turn lives through.
+const OUTAGE: Duration = Duration::from_secs(90);
+
+/// Whether the store is away, and will be back.
+fn is_outage(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Unavailable {
+            reason: UnavailableReason::Unreachable | UnavailableReason::LeaseEnded
+        }
+    )
+}
 
 impl Actor {
     /// Carries out what the translator found, in order. Text is shown only after the part it
@@ -68,6 +85,30 @@ impl Actor {
         self.flush(run, &mut changes).await
     }
 
+    /// Commits what the turn did. An outage of a database elsewhere is waited for: the agent works
+    /// on meanwhile, until its pipe is full.
+    async fn persist(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let deadline = Instant::now() + OUTAGE;
+        loop {
+            let commit = self
+                .inner
+                .submit(self.live.hold(), Vec::new(), changes.clone());
+            match commit.await {
+                Ok(_) => return Ok(()),
+                Err(e) if is_outage(&e) && !self.is_over() && Instant::now() < deadline => {
+                    tracing::warn!(session = %self.live.id, error = %e, "a turn waits for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Whether the work of this actor counts no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.inner.stopping.load(Ordering::SeqCst) || self.live.lost.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn flush(
         &mut self,
         run: &mut Run,
@@ -84,9 +125,7 @@ impl Actor {
                 _ => None,
             })
             .collect();
-        self.inner
-            .submit(&self.live.id, Vec::new(), changes)
-            .await?;
+        self.persist(changes).await?;
         for part in parts {
             if part.body.is_open() {
                 run.open.insert(part.id.clone());

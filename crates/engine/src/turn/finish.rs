@@ -260,19 +260,18 @@ impl Actor {
                         _ => Status::idle(now),
                     }));
                 }
-                self.inner.submit(&self.live.id, Vec::new(), changes)
+                self.inner.submit(self.live.hold(), Vec::new(), changes)
             };
             match commit.await {
                 Ok(_) => return,
-                Err(e)
-                    if is_transient(&e)
-                        && !self
-                            .inner
-                            .stopping
-                            .load(std::sync::atomic::Ordering::SeqCst) =>
-                {
+                Err(e) if is_transient(&e) && !self.is_over() => {
                     tracing::error!(session = %self.live.id, error = %e, "the end of a turn can't be stored yet");
                     tokio::time::sleep(RETRY).await;
+                }
+                Err(e @ StoreError::Fenced { .. }) => {
+                    tracing::warn!(session = %self.live.id, error = %e, "the end of a turn is another node's");
+                    self.inner.lose(&self.live);
+                    return;
                 }
                 // A person's answer came at the same moment and was first.
                 Err(StoreError::Conflict {

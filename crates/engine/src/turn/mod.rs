@@ -217,7 +217,7 @@ impl Actor {
                 }));
             }
             (
-                self.inner.submit(&self.live.id, Vec::new(), changes),
+                self.inner.submit(self.live.hold(), Vec::new(), changes),
                 assistant,
             )
         };

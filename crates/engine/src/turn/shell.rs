@@ -194,7 +194,7 @@ impl Actor {
             *text = filled;
         }
         let put = vec![Change::PutPart(part)];
-        self.inner.submit(&self.live.id, Vec::new(), put).await?;
+        self.inner.submit(self.live.hold(), Vec::new(), put).await?;
         Ok(())
     }
 

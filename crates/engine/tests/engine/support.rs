@@ -13,7 +13,7 @@ use sessiond_model::{
     HybridIds, MessageId, ModelRef, Part, PartBody, Session, SessionId, SystemClock, ToolState,
     Turn,
 };
-use sessiond_store::{MemoryStore, MessageQuery, Store};
+use sessiond_store::{MemoryCluster, MemoryStore, MessageQuery, Store};
 use tempfile::TempDir;
 
 /// Long enough for a busy machine; every wait ends as soon as its condition holds.
@@ -56,6 +56,29 @@ impl World {
             dir,
             demo_home,
         }
+    }
+
+    /// A node of a cluster, and its own view of the store.
+    pub(crate) async fn node(
+        cluster: &MemoryCluster,
+        name: &str,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> (Self, Arc<MemoryStore>) {
+        let hub = Arc::new(Hub::new());
+        let url = format!("http://{name}");
+        let memory = Arc::new(cluster.join(name, Some(&url), hub.clone()));
+        let store: Arc<dyn Store> = memory.clone();
+        let dir = tempfile::tempdir().unwrap();
+        let demo_home = Some(dir.path().join("demo-home"));
+        let engine = start(&store, &hub, &dir, demo_home.as_deref(), change).await;
+        let world = Self {
+            engine,
+            store,
+            hub,
+            dir,
+            demo_home,
+        };
+        (world, memory)
     }
 
     /// A second engine on the same store, as after a restart.

@@ -2,6 +2,7 @@
 //! purpose; look-ups by id scan the sessions.
 
 mod apply;
+mod cluster;
 mod read;
 mod record;
 
@@ -16,11 +17,13 @@ use sessiond_model::{
 };
 
 use crate::{
-    AskQuery, CommitFuture, EventPage, EventQuery, Feed, MessagePage, MessageQuery, SessionHead,
-    SessionPage, SessionQuery, ShareQuery, Store, StoreError, StoreHealth, StoreResult, TurnQuery,
-    UnavailableReason,
+    AskQuery, CommitFuture, EventPage, EventQuery, Feed, Leases, MessagePage, MessageQuery,
+    SessionHead, SessionPage, SessionQuery, ShareQuery, Store, StoreError, StoreHealth,
+    StoreResult, TurnQuery, UnavailableReason,
 };
 
+use cluster::Member;
+pub use cluster::MemoryCluster;
 use record::State;
 
 /// A store in memory. It is as durable as the process.
@@ -29,6 +32,8 @@ pub struct MemoryStore {
     feed: Arc<dyn Feed>,
     epoch: u64,
     state: Mutex<State>,
+    /// The node of a cluster that this is.
+    member: Option<Member>,
 }
 
 impl MemoryStore {
@@ -39,12 +44,21 @@ impl MemoryStore {
             feed,
             epoch,
             state: Mutex::default(),
+            member: None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        match &self.member {
+            Some(member) => member.state(),
+            None => self.state.lock(),
         }
     }
 
     fn open(&self) -> StoreResult<MutexGuard<'_, State>> {
-        let state = self.state.lock();
-        if state.closed {
+        let state = self.state();
+        let closed = self.member.as_ref().map_or(state.closed, Member::is_closed);
+        if closed {
             return Err(StoreError::Unavailable {
                 reason: UnavailableReason::Closed,
             });
@@ -57,6 +71,9 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn commit(&self, commit: Commit) -> CommitFuture {
         let result = self.open().and_then(|mut state| {
+            if let Some(member) = &self.member {
+                return member.commit(&mut state, commit);
+            }
             let committed = state.commit(commit)?;
             // Published under the lock, so that the feed hears commits in order.
             if !committed.events.is_empty() {
@@ -68,7 +85,11 @@ impl Store for MemoryStore {
     }
 
     fn epoch(&self) -> u64 {
-        self.epoch
+        self.member.as_ref().map_or(self.epoch, Member::epoch)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.member.as_ref().map(|member| member as &dyn Leases)
     }
 
     async fn last_seq(&self) -> StoreResult<Seq> {
@@ -302,7 +323,10 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) -> StoreResult<()> {
-        self.state.lock().closed = true;
+        match &self.member {
+            Some(member) => member.close(),
+            None => self.state.lock().closed = true,
+        }
         Ok(())
     }
 }
