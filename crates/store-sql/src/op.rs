@@ -180,6 +180,17 @@ pub trait Tx: Send {
         args: &[Arg<'_>],
     ) -> impl Future<Output = StoreResult<Vec<Row>>> + Send;
 
+    /// Runs one statement whose rows nobody wants. A driver may go on before it is done; what it
+    /// fails with comes with a later statement then, or with the end of the transaction.
+    fn execute(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg<'_>],
+    ) -> impl Future<Output = StoreResult<()>> + Send {
+        let done = self.query(sql, args);
+        async move { done.await.map(drop) }
+    }
+
     /// Runs one INSERT of one row into a table whose primary key `key` the database numbers, and
     /// gives that number.
     fn insert(

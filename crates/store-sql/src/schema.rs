@@ -9,6 +9,8 @@ pub struct Dialect {
     pub number_key: &'static str,
     /// Added to an index on `event (sid`: where the index does not hold the key anyway.
     pub and_seq: &'static str,
+    /// Added to the type of a text, so that texts compare by their bytes.
+    pub by_bytes: &'static str,
 }
 
 impl Dialect {
@@ -17,12 +19,14 @@ impl Dialect {
         key: "INTEGER PRIMARY KEY",
         number_key: "INTEGER PRIMARY KEY",
         and_seq: "",
+        by_bytes: "",
     };
     /// PostgreSQL.
     pub const POSTGRES: Self = Self {
         key: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         number_key: "BIGINT PRIMARY KEY",
         and_seq: ", seq",
+        by_bytes: " COLLATE \"C\"",
     };
 
     /// The text of a migration for this database.
@@ -31,6 +35,7 @@ impl Dialect {
         sql.replace("{key}", self.key)
             .replace("{number_key}", self.number_key)
             .replace("{and_seq}", self.and_seq)
+            .replace(" TEXT", &format!(" TEXT{}", self.by_bytes))
     }
 }
 

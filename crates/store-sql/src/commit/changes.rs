@@ -73,12 +73,12 @@ impl<T: Tx> Work<'_, T> {
                     self.next_seq().into(),
                     (&doc).into(),
                 ];
-                self.tx.query(sql::TODO_PUT, &args).await?;
+                self.tx.execute(sql::TODO_PUT, &args).await?;
                 if let Some(turn) = turn_id
                     && let Some(tid) = self.own_turn(turn).await?
                 {
                     let args = [tid.into(), self.head.sid.into(), (&doc).into()];
-                    self.tx.query(sql::TODO_VERSION_PUT, &args).await?;
+                    self.tx.execute(sql::TODO_VERSION_PUT, &args).await?;
                 }
                 self.emit(0, EventBody::TodosUpdated(Arc::new(todos.clone())));
             }
@@ -106,13 +106,13 @@ impl<T: Tx> Work<'_, T> {
             Change::PutProfile(profile) => {
                 let doc = to_json(profile)?;
                 let args = [(&profile.name).into(), (&doc).into()];
-                self.tx.query(sql::PROFILE_PUT, &args).await?;
+                self.tx.execute(sql::PROFILE_PUT, &args).await?;
             }
             Change::PutProject(project) => self.put_project(project).await?,
             Change::RecordUsage(usage) => {
                 let doc = to_json(usage)?;
                 let args = [self.head.sid.into(), (&doc).into()];
-                self.tx.query(sql::USAGE_INSERT, &args).await?;
+                self.tx.execute(sql::USAGE_INSERT, &args).await?;
             }
             Change::SetFileChanges { turn_id, files } => {
                 let Some(tid) = self.own_turn(turn_id).await? else {
@@ -120,21 +120,21 @@ impl<T: Tx> Work<'_, T> {
                 };
                 let doc = to_json(files)?;
                 let args = [tid.into(), (&doc).into()];
-                self.tx.query(sql::FILES_PUT, &args).await?;
+                self.tx.execute(sql::FILES_PUT, &args).await?;
             }
             Change::SetRestore(None) => {
                 let args = [self.head.sid.into()];
-                self.tx.query(sql::RESTORE_DELETE, &args).await?;
+                self.tx.execute(sql::RESTORE_DELETE, &args).await?;
             }
             Change::SetRestore(Some(restore)) => {
                 let doc = to_json(restore)?;
                 let pending = i64::from(restore.phase == RestorePhase::Pending);
                 let args = [self.head.sid.into(), pending.into(), (&doc).into()];
-                self.tx.query(sql::RESTORE_PUT, &args).await?;
+                self.tx.execute(sql::RESTORE_PUT, &args).await?;
             }
             Change::SetShare(None) => {
                 let args = [self.head.sid.into()];
-                self.tx.query(sql::SHARE_DELETE, &args).await?;
+                self.tx.execute(sql::SHARE_DELETE, &args).await?;
             }
             Change::SetShare(Some(share)) => {
                 let doc = to_json(share)?;
@@ -144,11 +144,11 @@ impl<T: Tx> Work<'_, T> {
                     share.accessed_at.map(|t| t.millis()).into(),
                     (&doc).into(),
                 ];
-                self.tx.query(sql::SHARE_PUT, &args).await?;
+                self.tx.execute(sql::SHARE_PUT, &args).await?;
             }
             Change::NoteShareAccess(at) => {
                 let args = [self.head.sid.into(), at.millis().into()];
-                self.tx.query(sql::SHARE_NOTE, &args).await?;
+                self.tx.execute(sql::SHARE_NOTE, &args).await?;
             }
             Change::ReportError(error) => {
                 self.emit_fact(error, EventBody::SessionError(error.clone()))?;
@@ -206,7 +206,7 @@ impl<T: Tx> Work<'_, T> {
     async fn update_ask<A: Serialize + Sync>(&mut self, aid: i64, ask: &A) -> StoreResult<()> {
         let doc = to_json(ask)?;
         let args = [aid.into(), self.next_seq().into(), (&doc).into()];
-        self.tx.query(sql::ASK_UPDATE, &args).await.map(drop)
+        self.tx.execute(sql::ASK_UPDATE, &args).await
     }
 
     async fn resolve_permission(
@@ -241,7 +241,7 @@ impl<T: Tx> Work<'_, T> {
             rules::check_removable(&turn)?;
         }
         for delete in sql::TURN_DELETE {
-            self.tx.query(delete, &[tid.into()]).await?;
+            self.tx.execute(delete, &[tid.into()]).await?;
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl<T: Tx> Work<'_, T> {
                     self.next_seq().into(),
                     (&doc).into(),
                 ];
-                self.tx.query(sql::TURN_UPDATE, &args).await?;
+                self.tx.execute(sql::TURN_UPDATE, &args).await?;
                 tid
             }
             None => {
@@ -307,7 +307,7 @@ impl<T: Tx> Work<'_, T> {
             self.next_seq().into(),
             (&doc).into(),
         ];
-        self.tx.query(sql::BINDING_PUT, &args).await?;
+        self.tx.execute(sql::BINDING_PUT, &args).await?;
         self.emit(0, EventBody::AgentBound(Arc::new(binding.clone())));
         Ok(())
     }

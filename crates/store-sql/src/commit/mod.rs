@@ -49,7 +49,7 @@ impl Op for MarkDegraded<'_> {
 
     async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<()> {
         let args = [self.0.as_str().into()];
-        tx.query(sql::SESSION_DEGRADE, &args).await.map(drop)
+        tx.execute(sql::SESSION_DEGRADE, &args).await
     }
 }
 
@@ -255,12 +255,12 @@ impl<'a, T: Tx> Work<'a, T> {
                 sql::MANY => sql::EVENTS_INSERT.as_str(),
                 few => sql::EVENT_INSERT[few - 1],
             };
-            self.tx.query(insert, &args).await?;
+            self.tx.execute(insert, &args).await?;
         }
         if self.created || !events.is_empty() {
             let clock = clock + events.len() as u64;
             let args = [clock.into(), i64::from(self.created).into()];
-            self.tx.query(sql::CLOCK_SET, &args).await?;
+            self.tx.execute(sql::CLOCK_SET, &args).await?;
         }
         Ok(Committed {
             events: events.into(),

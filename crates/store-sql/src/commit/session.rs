@@ -31,7 +31,7 @@ impl<T: Tx> Work<'_, T> {
         self.insert_session(session).await?;
         if let Some((key, digest)) = key {
             let args = [key.into(), self.head.sid.into(), digest.into()];
-            self.tx.query(sql::KEY_INSERT, &args).await?;
+            self.tx.execute(sql::KEY_INSERT, &args).await?;
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl<T: Tx> Work<'_, T> {
         let sid = [self.head.sid.into()];
         let blobs = self.tx.query(sql::BLOBS_OF, &sid).await?;
         for statement in sql::PURGE {
-            self.tx.query(statement, &sid).await?;
+            self.tx.execute(statement, &sid).await?;
         }
         for mut row in blobs {
             self.release(row.int()).await?;
@@ -131,10 +131,10 @@ impl<T: Tx> Work<'_, T> {
         match self.dirty {
             Dirty::Head => {
                 self.tx
-                    .query(sql::SESSION_UPDATE_HEAD, &moved[..11])
-                    .await?
+                    .execute(sql::SESSION_UPDATE_HEAD, &moved[..11])
+                    .await?;
             }
-            Dirty::Touched => self.tx.query(sql::SESSION_UPDATE_TOUCH, &moved).await?,
+            Dirty::Touched => self.tx.execute(sql::SESSION_UPDATE_TOUCH, &moved).await?,
             Dirty::Row => {
                 let json = Columns::of(s)?;
                 let mut args = [Arg::Null; 25];
@@ -154,9 +154,9 @@ impl<T: Tx> Work<'_, T> {
                     s.status.since.millis().into(),
                     s.status.message.as_ref().into(),
                 ]);
-                self.tx.query(sql::SESSION_UPDATE, &args).await?
+                self.tx.execute(sql::SESSION_UPDATE, &args).await?;
             }
-        };
+        }
         Ok(())
     }
 }

@@ -100,7 +100,7 @@ impl<T: Tx> Work<'_, T> {
             }
             Some((mid, _)) => {
                 let args = [mid.into(), seq.into(), sum.into(), (&info).into()];
-                self.tx.query(sql::MESSAGE_UPDATE, &args).await?;
+                self.tx.execute(sql::MESSAGE_UPDATE, &args).await?;
                 mid
             }
             None => {
@@ -128,7 +128,7 @@ impl<T: Tx> Work<'_, T> {
     pub(super) async fn remove_message(&mut self, id: &MessageId) -> StoreResult<()> {
         if let Some(mid) = self.own_message(id).await? {
             let parts = self.tx.query(sql::PART_KEYS_OF, &[mid.into()]).await?;
-            self.tx.query(sql::PARTS_DELETE, &[mid.into()]).await?;
+            self.tx.execute(sql::PARTS_DELETE, &[mid.into()]).await?;
             for mut row in parts {
                 let blob = row.opt_int();
                 let counted = row.opt_text().map(|body| PartBody::from_stored(&body));
@@ -137,7 +137,7 @@ impl<T: Tx> Work<'_, T> {
                     self.release(blob).await?;
                 }
             }
-            self.tx.query(sql::MESSAGE_DELETE, &[mid.into()]).await?;
+            self.tx.execute(sql::MESSAGE_DELETE, &[mid.into()]).await?;
             self.note_message(id, None);
         }
         let removed = Removed {
@@ -184,7 +184,7 @@ impl<T: Tx> Work<'_, T> {
                     stored.inline.as_ref().into(),
                     stored.blob.into(),
                 ];
-                self.tx.query(sql::PART_UPDATE, &args).await?;
+                self.tx.execute(sql::PART_UPDATE, &args).await?;
                 if let Some(blob) = old_blob {
                     self.release(blob).await?;
                 }
@@ -230,8 +230,8 @@ impl<T: Tx> Work<'_, T> {
     }
 
     pub(super) async fn release(&mut self, blob: i64) -> StoreResult<()> {
-        self.tx.query(sql::BLOB_RELEASE, &[blob.into()]).await?;
-        self.tx.query(sql::BLOB_SWEEP, &[blob.into()]).await?;
+        self.tx.execute(sql::BLOB_RELEASE, &[blob.into()]).await?;
+        self.tx.execute(sql::BLOB_SWEEP, &[blob.into()]).await?;
         Ok(())
     }
 
@@ -247,7 +247,7 @@ impl<T: Tx> Work<'_, T> {
             if of == mid {
                 let counted = row.opt_text().map(|body| PartBody::from_stored(&body));
                 self.move_totals(counted.as_ref(), None);
-                self.tx.query(sql::PART_DELETE, &[pid.into()]).await?;
+                self.tx.execute(sql::PART_DELETE, &[pid.into()]).await?;
                 if let Some(blob) = blob {
                     self.release(blob).await?;
                 }
