@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use sessiond_server::{Config, ConfigError, LogFormat, LogSettings, Settings, Sources};
+use sessiond_server::{Config, ConfigError, LogFormat, LogSettings, Settings, Sources, StoreText};
 
 /// Keeps coding-agent sessions: durable, for every client, whatever agent does the work.
 ///
@@ -36,6 +36,9 @@ pub(crate) struct Place {
     /// Where sessions are kept [default: the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Keep sessions in this database instead: postgres://user@host:port/database
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +87,7 @@ or in sessiond.toml; the first that says something counts. All of them, with the
 
   listen = \"127.0.0.1:2468\"
   data_dir = \"~/.local/share/sessiond\"   # where sessions and the token are kept
+  store = \"postgres://…\"          # a database instead, which several nodes may share
   directory = \".\"                  # of requests that name none
   auth = true                      # false only on loopback
   token = \"…\"                      # instead of the one in data_dir/token
@@ -197,6 +201,7 @@ impl Args {
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         let mut flags = Settings {
             data_dir: self.place.data_dir.clone(),
+            store: self.place.store.clone().map(StoreText::from),
             ..Settings::default()
         };
         if let Command::Serve(serve) = &self.command {

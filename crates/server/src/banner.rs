@@ -18,6 +18,7 @@ impl Running {
             url: self.url(),
             public_url: self.config().public_url.as_ref().map(ToString::to_string),
             data_dir: &self.config().data_dir.display().to_string(),
+            store: self.config().store.as_ref().map(ToString::to_string),
             token: self
                 .token()
                 .map(|t| if show_token { t.reveal() } else { HIDDEN }),
@@ -39,6 +40,7 @@ struct Banner<'a> {
     url: &'a str,
     public_url: Option<String>,
     data_dir: &'a str,
+    store: Option<String>,
     token: Option<&'a str>,
     token_file: Option<String>,
     others_can_connect: bool,
@@ -65,6 +67,9 @@ impl Banner<'_> {
         writeln!(out, "sessiond {} at {url}", env!("CARGO_PKG_VERSION"))?;
         writeln!(out)?;
         writeln!(out, "  data    {}", self.data_dir)?;
+        if let Some(store) = &self.store {
+            writeln!(out, "  store   {store}")?;
+        }
         match (self.token, &self.token_file) {
             (None, _) => writeln!(
                 out,
@@ -138,6 +143,7 @@ mod tests {
             url: "http://127.0.0.1:2468",
             public_url: None,
             data_dir: "/d",
+            store: None,
             token,
             token_file: Some("/d/token".into()),
             others_can_connect: false,

@@ -22,7 +22,7 @@ pub use access::{Access, AccessError};
 pub use config::{
     CommandSettings, Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig,
     LogFormat, LogSettings, Period, Settings, ShareConfig, ShareSettings, Size, SnapshotLimits,
-    SnapshotSettings, Sources,
+    SnapshotSettings, Sources, StoreText,
 };
 pub use doctor::{Check, check_data};
 pub use error::StartError;

@@ -14,6 +14,7 @@ use sessiond_engine::{Engine, EngineConfig, Hub, ShareConfig, SnapshotConfig};
 use sessiond_model::{Clock, Event, HybridIds, SystemClock};
 use sessiond_opencode::{OpenCodeState, ServerPaths};
 use sessiond_store::{Feed, Store, StoreError};
+use sessiond_store_postgres::{PostgresOptions, PostgresStore};
 use sessiond_store_sqlite::{SqliteOptions, SqliteStore};
 use tokio_util::sync::CancellationToken;
 
@@ -100,13 +101,25 @@ pub fn openapi_json() -> String {
     sessiond_api::openapi().to_pretty_json().unwrap_or_default()
 }
 
-/// Opens the store of the data directory.
+/// Opens the store: the database that is configured, or that of the data directory.
 pub(crate) async fn open_store(
     config: &Config,
     url: Option<&str>,
     feed: Arc<dyn Feed>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(address) = &config.store {
+        let options = PostgresOptions {
+            // A tool is no node that others would look for.
+            node: match url {
+                Some(_) => node_name(),
+                None => format!("{} (tool {})", node_name(), std::process::id()),
+            },
+            host: host(),
+            ..PostgresOptions::new(address.clone(), feed, clock, VERSION)
+        };
+        return Ok(Arc::new(PostgresStore::open(&options).await?));
+    }
     let options = SqliteOptions {
         holder_url: url.map(str::to_owned),
         ..SqliteOptions::new(&config.data_dir, feed, clock, VERSION)
@@ -119,6 +132,24 @@ pub(crate) async fn open_store(
             source: Box::new(e),
         }),
     }
+}
+
+/// The name of this machine.
+fn node_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+/// What processes have in common that can see each other: the boot of the machine, and the
+/// namespace of process ids. Empty when that is not known.
+fn host() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = boot.trim();
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    if boot.is_empty() {
+        return String::new();
+    }
+    format!("{boot} {}", space.display())
 }
 
 /// Directories that OpenCode clients show.

@@ -229,10 +229,7 @@ mod tests {
         );
         assert!(!shown.contains("cret"), "{shown}");
         assert_eq!(address.tls.trust, Trust::Name);
-        assert_eq!(
-            address.config.get_password(),
-            Some(b"se cret".as_slice())
-        );
+        assert_eq!(address.config.get_password(), Some(b"se cret".as_slice()));
     }
 
     #[test]

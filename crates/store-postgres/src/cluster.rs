@@ -250,7 +250,9 @@ impl Op for Register<'_> {
             (&options.version).into(),
             options.lease_ms().into(),
         ];
-        let mut row = first(tx, REGISTER, &args).await?.unwrap_or(Row::new(Vec::new()));
+        let mut row = first(tx, REGISTER, &args)
+            .await?
+            .unwrap_or(Row::new(Vec::new()));
         let (number, epoch) = (row.unsigned(), row.unsigned());
         let node = Node {
             number,
@@ -268,10 +270,10 @@ impl Op for Register<'_> {
 
 /// Whether no process of this host has this id.
 fn is_gone(pid: i64) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| {
-        rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
-    })
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 pub(crate) async fn first<T: Tx>(
@@ -322,7 +324,9 @@ impl Op for Orphans {
         if self.end {
             tx.query(END_EXPIRED, &[]).await?;
         }
-        let rows = tx.query(UNFINISHED_ORPHANS, &[i64::from(self.limit).into()]).await?;
+        let rows = tx
+            .query(UNFINISHED_ORPHANS, &[i64::from(self.limit).into()])
+            .await?;
         let id = |mut row: Row| SessionId::trusted(&row.text());
         Ok(rows.into_iter().map(id).collect())
     }
@@ -350,7 +354,9 @@ impl Op for NotePlace<'_> {
     type Out = ();
 
     async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<()> {
-        tx.query(NOTE_PLACE, &[self.0.into(), self.1.into()]).await.map(drop)
+        tx.query(NOTE_PLACE, &[self.0.into(), self.1.into()])
+            .await
+            .map(drop)
     }
 }
 

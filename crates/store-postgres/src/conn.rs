@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
@@ -16,9 +16,9 @@ use parking_lot::RwLock;
 use sessiond_model::SessionId;
 use sessiond_store::{StoreError, StoreResult, UnavailableReason};
 use sessiond_store_sql::{Arg, Row, Tx, Value};
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Error, Notification, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -91,9 +91,8 @@ pub(crate) async fn connect(
     notes: Option<mpsc::Sender<Notification>>,
 ) -> StoreResult<Link> {
     let count = CONNECTED.fetch_add(1, Ordering::Relaxed);
-    let unique = SystemTime::now().duration_since(UNIX_EPOCH);
-    let unique = unique.map_or(0, |since| since.subsec_nanos());
-    let name = format!("sessiond {role} {}-{unique:x}-{count}", std::process::id());
+    let now = options.clock.now().millis();
+    let name = format!("sessiond {role} {}-{now:x}-{count}", std::process::id());
     let mut config = configured(options, role);
     config.application_name(&name);
     let linked = async {

@@ -3,9 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use sessiond_model::{
-    Event, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId,
-};
+use sessiond_model::{Event, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId};
 use sessiond_store::{EventQuery, Feed, Scope, StoreResult};
 use sessiond_store_sql::{EventsAfter, Op, Tx};
 

@@ -118,7 +118,7 @@ pub(crate) async fn apply(
             }
             Ok(None) if !savepoints => {
                 let done = conn.roll_back().await;
-                done.map_err(|e| failure(e))?;
+                done.map_err(failure)?;
             }
             Ok(None) => {
                 return Err(Failure::Refused(StoreError::Internal {
@@ -165,9 +165,11 @@ async fn attempt(
     savepoints: bool,
 ) -> StoreResult<Option<Group>> {
     conn.send("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    let before = first(conn, LOCK, &[]).await?.map_or(0, |mut row| row.unsigned());
+    let before = first(conn, LOCK, &[])
+        .await?
+        .map_or(0, |mut row| row.unsigned());
     let standing = first(conn, STANDING, &[author.node.into()]).await?;
-    if !standing.is_some_and(|mut row| row.int() != 0) {
+    if standing.is_none_or(|mut row| row.int() == 0) {
         return Err(StoreError::Unavailable {
             reason: UnavailableReason::LeaseEnded,
         });
@@ -205,12 +207,17 @@ async fn attempt(
 
 /// Whether the transaction has failed with it.
 fn is_fault(error: &StoreError) -> bool {
-    matches!(error, StoreError::Internal { .. } | StoreError::Unavailable { .. })
+    matches!(
+        error,
+        StoreError::Internal { .. } | StoreError::Unavailable { .. }
+    )
 }
 
 async fn run(conn: &mut Writing, author: Author, job: &Job) -> StoreResult<Done> {
     match job {
-        Job::Commit(commit, _) => commit_fenced(conn, author, commit).await.map(Done::Committed),
+        Job::Commit(commit, _) => commit_fenced(conn, author, commit)
+            .await
+            .map(Done::Committed),
         Job::Acquire(session, _) => acquire(conn, author, session).await.map(Done::Lease),
         Job::Release(session, epoch, _) => {
             let args = [session.as_str().into(), author.node.into(), (*epoch).into()];
@@ -315,19 +322,19 @@ async fn acquire(conn: &mut Writing, author: Author, session: &SessionId) -> Sto
         }
         None => None,
     };
-    let next = first(conn, EPOCH, &[]).await?.map_or(0, |mut row| row.unsigned());
+    let next = first(conn, EPOCH, &[])
+        .await?
+        .map_or(0, |mut row| row.unsigned());
     let epoch = next.max(held.epoch + 1);
     take(conn, author, session, epoch).await?;
-    conn.execute(SET_EPOCH, &[held.sid.into(), epoch.into()]).await?;
+    conn.execute(SET_EPOCH, &[held.sid.into(), epoch.into()])
+        .await?;
     Ok(Lease::Held { epoch, from })
 }
 
 /// Finds out whether a group was committed whose COMMIT was not answered, on a fresh connection:
 /// ends the connection it was sent on, and waits until that has let go of the clock.
-pub(crate) async fn decide(
-    conn: &mut Writing,
-    open: &Open,
-) -> StoreResult<bool> {
+pub(crate) async fn decide(conn: &mut Writing, open: &Open) -> StoreResult<bool> {
     let Backend { pid, name } = &open.backend;
     let args = [i64::from(*pid).into(), name.into()];
     conn.query(TERMINATE, &args).await?;

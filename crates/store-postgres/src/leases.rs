@@ -25,7 +25,8 @@ impl Leases for PostgresStore {
     }
 
     async fn release(&self, session: &SessionId, epoch: u64) -> StoreResult<()> {
-        self.ask(|reply| Job::Release(session.clone(), epoch, reply)).await
+        self.ask(|reply| Job::Release(session.clone(), epoch, reply))
+            .await
     }
 
     async fn holder(&self, session: &SessionId) -> StoreResult<Option<Node>> {

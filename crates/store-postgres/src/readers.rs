@@ -102,7 +102,9 @@ impl Readers {
         let work = async {
             // What these fail with, the statements between and after them fail with too.
             if view == View::Still {
-                reader.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+                reader
+                    .send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await;
             }
             let result = op.run(&mut reader).await;
             if view == View::Still {

@@ -79,11 +79,7 @@ async fn fit(client: &Client) -> StoreResult<()> {
     Ok(())
 }
 
-async fn migrate(
-    client: &mut Client,
-    options: &PostgresOptions,
-    schema: &str,
-) -> StoreResult<()> {
+async fn migrate(client: &mut Client, options: &PostgresOptions, schema: &str) -> StoreResult<()> {
     let read = failed("read the schema version");
     let sql = "SELECT to_regclass($1) IS NOT NULL";
     let table = format!("{schema}.migration");
@@ -157,7 +153,8 @@ async fn take(
         tx.batch_execute(&format!("CREATE SCHEMA {schema}")).await?;
     }
     for step in steps {
-        tx.batch_execute(&Dialect::POSTGRES.render(step.sql)).await?;
+        tx.batch_execute(&Dialect::POSTGRES.render(step.sql))
+            .await?;
         let sql = "INSERT INTO migration (version, name, checksum, applied_at) \
                    VALUES ($1, $2, $3, $4)";
         let checksum = step.checksum();
@@ -186,7 +183,11 @@ mod tests {
     #[test]
     fn steps_have_numbers_of_their_own() {
         let history = history();
-        assert!(history.windows(2).all(|pair| pair[0].version < pair[1].version));
+        assert!(
+            history
+                .windows(2)
+                .all(|pair| pair[0].version < pair[1].version)
+        );
     }
 
     /// A step is never changed.

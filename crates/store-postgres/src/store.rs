@@ -180,7 +180,9 @@ impl Op for Size {
 
     async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<(u64, u64)> {
         let (_, sessions) = ops::Counters.run(tx).await?;
-        let bytes = first(tx, SIZE, &[]).await?.map_or(0, |mut row| row.unsigned());
+        let bytes = first(tx, SIZE, &[])
+            .await?
+            .map_or(0, |mut row| row.unsigned());
         Ok((sessions, bytes))
     }
 }

@@ -53,7 +53,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Works until it is told to stop or nobody is left who could ask.
-    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut hints: mpsc::Receiver<Hint>) {
+    pub(crate) async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut hints: mpsc::Receiver<Hint>,
+    ) {
         let mut group = Vec::new();
         loop {
             tokio::select! {
@@ -135,7 +139,9 @@ impl Writer {
     /// patience.
     async fn settle(&mut self, jobs: &[Job]) -> StoreResult<Group> {
         // Who comes when the database has been away for long is not kept waiting.
-        let long = self.failing.is_some_and(|since| since.elapsed() > self.options.patience);
+        let long = self
+            .failing
+            .is_some_and(|since| since.elapsed() > self.options.patience);
         let patience = if long { SHORT } else { self.options.patience };
         let deadline = Instant::now() + patience;
         let mut pause = PAUSE.0;

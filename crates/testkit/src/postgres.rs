@@ -70,8 +70,13 @@ fn programs() -> io::Result<PathBuf> {
         return Ok(bin);
     }
     let asked = Command::new("pg_config").arg("--bindir").output();
-    let bin = asked.ok().filter(|o| o.status.success()).map(|o| text(&o.stdout));
-    let bin = bin.map(PathBuf::from).filter(|bin| bin.join("initdb").exists());
+    let bin = asked
+        .ok()
+        .filter(|o| o.status.success())
+        .map(|o| text(&o.stdout));
+    let bin = bin
+        .map(PathBuf::from)
+        .filter(|bin| bin.join("initdb").exists());
     bin.ok_or_else(|| {
         let why = format!("no PostgreSQL server is installed: install `postgresql`, or set {ENV}");
         io::Error::new(io::ErrorKind::NotFound, why)
@@ -98,7 +103,8 @@ fn other_user() -> io::Result<Option<(u32, u32)>> {
     let id = |flag: &str| {
         let asked = Command::new("id").args([flag, USER]).output()?;
         let id = checked("id", &asked)?;
-        id.parse().map_err(|_| io::Error::other("id gave no number"))
+        id.parse()
+            .map_err(|_| io::Error::other("id gave no number"))
     };
     Ok(Some((id("-u")?, id("-g")?)))
 }
@@ -137,7 +143,10 @@ impl Server {
     pub fn start(setup: &Setup) -> io::Result<Self> {
         let bin = programs()?;
         let user = other_user()?;
-        let dir = tempfile::Builder::new().prefix("sessiond-pg-").tempdir()?.keep();
+        let dir = tempfile::Builder::new()
+            .prefix("sessiond-pg-")
+            .tempdir()?
+            .keep();
         if let Some((uid, gid)) = user {
             chown(&dir, Some(uid), Some(gid))?;
         }
@@ -249,7 +258,10 @@ impl Server {
     /// When it does not run.
     pub fn pid(&self) -> io::Result<u32> {
         let file = fs::read_to_string(self.data().join("postmaster.pid"))?;
-        let pid = file.lines().next().and_then(|line| line.trim().parse().ok());
+        let pid = file
+            .lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok());
         pid.ok_or_else(|| io::Error::other("PostgreSQL does not run"))
     }
 
@@ -270,7 +282,9 @@ impl Server {
     }
 
     fn signal(&self, signal: rustix::process::Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.pid()?).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(self.pid()?)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("a strange process id"))?;
         Ok(rustix::process::kill_process(pid, signal)?)
     }
@@ -302,7 +316,9 @@ impl Drop for Server {
 }
 
 fn alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }
 
@@ -317,7 +333,17 @@ fn free_port() -> io::Result<u16> {
 pub fn psql(url: &str, sql: &str) -> io::Result<String> {
     let program = programs().map_or_else(|_| "psql".into(), |bin| bin.join("psql"));
     let mut command = as_user(None, &program);
-    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, url]);
+    command.args([
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-c",
+        sql,
+        url,
+    ]);
     checked("psql", &command.stdin(Stdio::null()).output()?)
 }
 
@@ -328,7 +354,10 @@ impl Database {
         let name = format!("sessiond_test_{}_{made}", std::process::id());
         // In the order of a dictionary where the server can: sessiond must not depend on it.
         let version = psql(&admin, "SHOW server_version_num")?;
-        let order = if version.parse::<u32>().is_ok_and(|version| version >= 150_000) {
+        let order = if version
+            .parse::<u32>()
+            .is_ok_and(|version| version >= 150_000)
+        {
             "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
         } else {
             ""
@@ -369,7 +398,10 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // It goes with its server anyway.
-        let _ = psql(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        let _ = psql(
+            &self.admin,
+            &format!("DROP DATABASE {} WITH (FORCE)", self.name),
+        );
     }
 }
 
@@ -392,9 +424,8 @@ fn try_database() -> io::Result<Database> {
         })?;
         return Database::make(url.clone(), base);
     }
-    let shared = SHARED.get_or_init(|| {
-        Server::start(&Setup::default()).map_err(|error| error.to_string())
-    });
+    let shared =
+        SHARED.get_or_init(|| Server::start(&Setup::default()).map_err(|error| error.to_string()));
     match shared {
         Ok(server) => server.database(),
         Err(why) => Err(io::Error::other(why.clone())),

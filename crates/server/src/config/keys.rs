@@ -18,6 +18,7 @@ enum Kind {
 const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
     ("data_dir", Kind::Text),
+    ("store", Kind::Text),
     ("directory", Kind::Text),
     ("auth", Kind::Flag),
     ("token", Kind::Text),

@@ -15,13 +15,14 @@ use std::time::Duration;
 use axum::http::Uri;
 use sessiond_agent::{AgentOverride, Catalogue};
 use sessiond_engine::CommandTemplate;
+use sessiond_store_postgres::Address;
 
 pub use error::ConfigError;
 pub use settings::{
     CommandSettings, LimitSettings, LogFormat, LogSettings, Settings, ShareSettings,
 };
 pub use snapshots::{SnapshotLimits, SnapshotSettings};
-pub use values::{Period, Size};
+pub use values::{Period, Size, StoreText};
 
 use crate::Token;
 
@@ -33,8 +34,10 @@ pub const DEFAULT_PORT: u16 = 2468;
 pub struct Config {
     /// Address to listen on; port 0 means any free one.
     pub listen: SocketAddr,
-    /// Where sessions are kept.
+    /// Where sessions are kept, unless `store` says otherwise, and what is of this node only.
     pub data_dir: PathBuf,
+    /// The database that sessions are kept in instead, and that several nodes may share.
+    pub store: Option<Address>,
     /// Directory of requests that name none.
     pub directory: PathBuf,
     /// Whether a token is asked for.
@@ -174,6 +177,7 @@ impl Config {
         Self {
             listen: (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(),
             data_dir: data_dir.into(),
+            store: None,
             directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
             auth: true,
             token: None,

@@ -8,7 +8,9 @@ use sessiond_agent::AgentOverride;
 use sessiond_engine::CommandTemplate;
 use sessiond_model::ModelRef;
 
-use super::{Config, ConfigError, Limits, LogConfig, Period, ShareConfig, Size, SnapshotSettings};
+use super::{
+    Config, ConfigError, Limits, LogConfig, Period, ShareConfig, Size, SnapshotSettings, StoreText,
+};
 use crate::Token;
 
 /// What one source (flags, environment, file) says; `None` leaves it to the next one.
@@ -19,6 +21,8 @@ pub struct Settings {
     pub listen: Option<String>,
     /// Where sessions are kept.
     pub data_dir: Option<PathBuf>,
+    /// The store, when it is not in `data_dir`: `postgres://…`.
+    pub store: Option<StoreText>,
     /// Directory of requests that name none.
     pub directory: Option<PathBuf>,
     /// Whether a token is asked for.
@@ -122,6 +126,7 @@ impl Settings {
         Self {
             listen: self.listen.or(lower.listen),
             data_dir: self.data_dir.or(lower.data_dir),
+            store: self.store.or(lower.store),
             directory: self.directory.or(lower.directory),
             auth: self.auth.or(lower.auth),
             token: self.token.or(lower.token),
@@ -153,6 +158,12 @@ impl Settings {
                 .listen
                 .as_deref()
                 .map_or(Ok(default.listen), parse_listen)?,
+            store: self
+                .store
+                .as_ref()
+                .map(StoreText::parse)
+                .transpose()?
+                .flatten(),
             directory: self
                 .directory
                 .map_or(Ok(default.directory), |dir| absolute("directory", dir))?,

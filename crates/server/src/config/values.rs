@@ -4,6 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use sessiond_store_postgres::Address;
+
+use super::ConfigError;
 
 /// A duration: `90`, `"90s"`, `"250ms"`, `"10m"`, `"1h"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +15,49 @@ pub struct Period(pub Duration);
 /// A number of bytes: `1048576`, `"512KiB"`, `"32MiB"`, `"1GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
+
+/// Where sessions are kept, as it was written. It may hold a password: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreText(String);
+
+impl From<String> for StoreText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl StoreText {
+    /// The database; `None` for the one of the data directory (`sqlite`).
+    pub(super) fn parse(&self) -> Result<Option<Address>, ConfigError> {
+        let wrong = |reason: String| ConfigError::Value {
+            key: "store",
+            reason,
+        };
+        match self.0.as_str() {
+            "sqlite" => Ok(None),
+            text if Address::is_one(text) => {
+                text.parse().map(Some).map_err(|e| wrong(format!("{e}")))
+            }
+            // What was written may hold a password.
+            _ => Err(wrong(
+                "must be `postgres://user@host:port/database`, or `sqlite` for the data directory"
+                    .into(),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for StoreText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreText(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreText {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d).map(Self)
+    }
+}
 
 /// A value with a unit: `(unit, how many of the smallest)`.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
