@@ -141,6 +141,7 @@ pub(crate) fn json() -> &'static [u8] {
         (name = "events", description = "What changed, in order"),
         (name = "shares", description = "Links by which others can read a session"),
         (name = "agents", description = "The coding agents"),
+        (name = "nodes", description = "The servers that share one store"),
         (name = "projects", description = "Bodies of work"),
         (name = "meta", description = "This API itself"),
     ),

@@ -193,7 +193,7 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// The node to ask instead: for the server, not for clients.
     #[serde(skip)]
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<Box<Elsewhere>>,
 }
 
 /// Seconds until a session may be held by a node that can be reached.
@@ -259,7 +259,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(elsewhere) = self.elsewhere {
-            response.extensions_mut().insert(elsewhere);
+            response.extensions_mut().insert(*elsewhere);
         }
         response
     }
@@ -292,7 +292,7 @@ impl From<EngineError> for Problem {
             EngineError::NoNode { .. } => Self::new(ProblemKind::Conflict, detail),
             EngineError::Elsewhere(elsewhere) => Self {
                 retry_after: Some(ELSEWHERE_RETRY),
-                elsewhere: Some(elsewhere),
+                elsewhere: Some(Box::new(elsewhere)),
                 ..Self::new(ProblemKind::Unavailable, detail)
             },
             EngineError::Changed { .. } => {

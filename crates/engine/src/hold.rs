@@ -115,7 +115,7 @@ impl Inner {
         };
         let is_news = self.note_held(&session.id, epoch);
         if let Some(from) = from {
-            let here = from.host == leases.node().host;
+            let here = !from.host.is_empty() && from.host == leases.node().host;
             tracing::info!(session = %session.id, node = from.name, "taken over from a node that died");
             recovery::recover_session(self, &hold, Cut::Running, here).await?;
         }

@@ -85,7 +85,7 @@ impl Access {
         })?;
         let hub = Arc::new(Hub::new());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = match open_store(config, None, hub.clone(), clock.clone()).await {
+        let store = match open_store(config, None, None, hub.clone(), clock.clone()).await {
             Ok(store) => store,
             Err(StoreError::Locked { url: Some(url), .. }) => {
                 let token = token(config, &url)?;

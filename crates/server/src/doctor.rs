@@ -87,7 +87,7 @@ pub async fn check_data(config: &Config) -> Vec<Check> {
     }
     checks.push(check_writable(config));
     checks.push(check_token(config));
-    match open_store(config, None, Arc::new(NoFeed), Arc::new(SystemClock)).await {
+    match open_store(config, None, None, Arc::new(NoFeed), Arc::new(SystemClock)).await {
         Ok(store) => {
             match store.health().await {
                 Ok(health) => {

@@ -59,6 +59,9 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
+    /// The certificates of this machine cannot be used to reach other nodes.
+    #[error("cannot make requests to other nodes: {0}")]
+    Client(reqwest::Error),
     /// The engine could not finish what an earlier process left.
     #[error("cannot start on this store: {0}; `sessiond doctor` tells more")]
     Engine(#[from] EngineError),

@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod front;
 mod net;
+mod node;
 mod rooms;
 mod server;
 mod share;
@@ -20,9 +21,9 @@ mod token;
 
 pub use access::{Access, AccessError};
 pub use config::{
-    CommandSettings, Config, ConfigError, DEFAULT_PORT, LimitSettings, Limits, LogConfig,
-    LogFormat, LogSettings, Period, Settings, ShareConfig, ShareSettings, Size, SnapshotLimits,
-    SnapshotSettings, Sources, StoreText,
+    ClusterConfig, ClusterSettings, CommandSettings, Config, ConfigError, DEFAULT_PORT,
+    LimitSettings, Limits, LogConfig, LogFormat, LogSettings, Period, Settings, ShareConfig,
+    ShareSettings, Size, SnapshotLimits, SnapshotSettings, Sources, StoreText,
 };
 pub use doctor::{Check, check_data};
 pub use error::StartError;

@@ -19,6 +19,7 @@ use sessiond_store_sqlite::{SqliteOptions, SqliteStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::front::{Gauge, Metrics, Routers, Vital, Vitals};
+use crate::node::{NodeSeat, host, host_name};
 use crate::{Config, StartError};
 
 /// The version of this program.
@@ -46,6 +47,8 @@ impl Feed for CountedFeed {
 pub(crate) struct Rooms {
     pub(crate) engine: Engine,
     pub(crate) store: Arc<dyn Store>,
+    /// The data directory of a node of a shared database.
+    _seat: Option<NodeSeat>,
 }
 
 impl Rooms {
@@ -61,7 +64,11 @@ impl Rooms {
             metrics: metrics.clone(),
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = open_store(config, Some(url), feed, clock.clone()).await?;
+        let seat = (config.store.is_some())
+            .then(|| NodeSeat::take(&config.data_dir, config.cluster.node.as_deref()))
+            .transpose()?;
+        let node = seat.as_ref().map(NodeSeat::name);
+        let store = open_store(config, Some(url), node, feed, clock.clone()).await?;
         let ids = Arc::new(HybridIds::new(clock.clone()));
         let engine = Engine::start(
             store.clone(),
@@ -72,7 +79,11 @@ impl Rooms {
             engine_config(config, url),
         )
         .await?;
-        Ok(Self { engine, store })
+        Ok(Self {
+            engine,
+            store,
+            _seat: seat,
+        })
     }
 
     /// Everything that is served, by path. Requests that wait for a turn are let go, without
@@ -101,20 +112,24 @@ pub fn openapi_json() -> String {
     sessiond_api::openapi().to_pretty_json().unwrap_or_default()
 }
 
-/// Opens the store: the database that is configured, or that of the data directory.
+/// Opens the store: the database that is configured, for the node of that name, or that of the
+/// data directory, which tells others that it is served at `url`.
 pub(crate) async fn open_store(
     config: &Config,
     url: Option<&str>,
+    node: Option<&str>,
     feed: Arc<dyn Feed>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     if let Some(address) = &config.store {
         let options = PostgresOptions {
             // A tool is no node that others would look for.
-            node: match url {
-                Some(_) => node_name(),
-                None => format!("{} (tool {})", node_name(), std::process::id()),
+            node: match node {
+                Some(node) => node.to_owned(),
+                None => format!("{} (tool {})", host_name(), std::process::id()),
             },
+            url: node.and(config.cluster.advertise_url.clone()),
+            lease: config.cluster.lease,
             host: host(),
             ..PostgresOptions::new(address.clone(), feed, clock, VERSION)
         };
@@ -132,24 +147,6 @@ pub(crate) async fn open_store(
             source: Box::new(e),
         }),
     }
-}
-
-/// The name of this machine.
-fn node_name() -> String {
-    let system = rustix::system::uname();
-    system.nodename().to_string_lossy().into_owned()
-}
-
-/// What processes have in common that can see each other: the boot of the machine, and the
-/// namespace of process ids. Empty when that is not known.
-fn host() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let boot = boot.trim();
-    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    if boot.is_empty() {
-        return String::new();
-    }
-    format!("{boot} {}", space.display())
 }
 
 /// Directories that OpenCode clients show.
@@ -186,6 +183,7 @@ pub(crate) fn engine_config(config: &Config, url: &str) -> EngineConfig {
         context_budget: config.limits.context_bytes,
         commands: config.commands.clone(),
         settings: Some(config.data_dir.join("settings.json")),
+        roots: config.cluster.roots.clone(),
         trash_term: Duration::from_secs(u64::from(config.trash_days) * 24 * 3600),
         snapshots: SnapshotConfig {
             directory: (config.snapshots.enabled).then(|| config.data_dir.join("snapshots")),
@@ -211,6 +209,7 @@ const LIVE: Gauge = Gauge::new(
 const AGENTS: Gauge = Gauge::new("sessiond_agents", "Agent processes.");
 const SUBSCRIBERS: Gauge = Gauge::new("sessiond_subscribers", "Event streams.");
 const BYTES: Gauge = Gauge::new("sessiond_store_bytes", "Bytes of the store on disk.");
+const LEASES: Gauge = Gauge::new("sessiond_leases", "Sessions that this node holds.");
 const WRITABLE: Gauge = Gauge::new("sessiond_store_writable", "1 when commits are accepted.");
 
 /// The rooms as probes see them.
@@ -247,6 +246,11 @@ impl Vitals for RoomVitals {
                 (WRITABLE, f64::from(u8::from(health.store.writable))),
             ];
             gauges.extend(health.store.bytes.map(|b| (BYTES, b as f64)));
+            let measures = health.store.measures.iter();
+            gauges.extend(measures.map(|m| (Gauge::new(m.name, m.help), m.value)));
+            if self.engine.node().is_some() {
+                gauges.push((LEASES, self.engine.held() as f64));
+            }
             Vital { unready, gauges }
         }
         .boxed()

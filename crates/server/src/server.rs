@@ -15,8 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::front::{Front, Metrics};
+use crate::front::{Forward, Front, Metrics};
 use crate::net;
+use crate::node::NodeSeat;
 use crate::rooms::{RoomVitals, Rooms, open_store};
 use crate::{Config, StartError, Token};
 
@@ -91,15 +92,23 @@ impl Server {
             engine: rooms.engine.clone(),
             stopping: stop.stopping.clone(),
         };
-        let front = Arc::new(Front::new(
-            rooms.routers(&config, stop.released.clone()),
-            &config,
-            token.as_ref(),
-            addr,
-            metrics,
-            Arc::new(vitals),
-            stop.draining.clone(),
-        ));
+        let node = rooms.engine.node().map(|node| node.name);
+        let forward = match &node {
+            Some(name) => Forward::new(&config.cluster, name).map_err(StartError::Client)?,
+            None => None,
+        };
+        let front = Arc::new(
+            Front::new(
+                rooms.routers(&config, stop.released.clone()),
+                &config,
+                token.as_ref(),
+                addr,
+                metrics,
+                Arc::new(vitals),
+                stop.draining.clone(),
+            )
+            .with_forward(forward),
+        );
         let connections = TaskTracker::new();
         let accept = net::accept(
             listener,
@@ -203,7 +212,14 @@ async fn cannot_listen(config: &Config, source: io::Error) -> StartError {
     if source.kind() != io::ErrorKind::AddrInUse {
         return StartError::Listen { listen, source };
     }
-    match open_store(config, None, Arc::new(NoFeed), Arc::new(SystemClock)).await {
+    if config.store.is_some() {
+        // The database is for many: only the data directory says who is on it.
+        return match NodeSeat::take(&config.data_dir, None) {
+            Err(e) => e.into(),
+            Ok(_) => StartError::AddressInUse { listen },
+        };
+    }
+    match open_store(config, None, None, Arc::new(NoFeed), Arc::new(SystemClock)).await {
         Err(e @ StoreError::Locked { .. }) => e.into(),
         Err(_) => StartError::AddressInUse { listen },
         Ok(store) => {

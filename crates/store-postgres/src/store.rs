@@ -387,6 +387,7 @@ impl Store for PostgresStore {
             sessions,
             bytes: Some(bytes),
             incidents: self.incidents.list(),
+            measures: Vec::new(),
         })
     }
 

@@ -451,6 +451,7 @@ impl Store for SqliteStore {
             sessions,
             bytes: Some(size(&self.path) + size(&wal)),
             incidents: self.incidents.list(),
+            measures: Vec::new(),
         })
     }
 

@@ -15,7 +15,7 @@ pub use error::{EntityKind, StoreError, UnavailableReason};
 pub use lease::{Lease, Leases, Node};
 pub use memory::{MemoryCluster, MemoryStore};
 pub use query::{
-    AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
+    AskQuery, EventPage, EventQuery, Measure, MessageCursor, MessagePage, MessageQuery, Scope,
     SessionCursor, SessionHead, SessionPage, SessionQuery, ShareQuery, StoreHealth, TurnQuery,
 };
 pub use store::{CommitFuture, Committed, Feed, NoFeed, Store, StoreResult};

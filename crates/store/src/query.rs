@@ -153,7 +153,7 @@ pub struct EventPage {
 }
 
 /// How a store is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreHealth {
     /// `memory`, `sqlite`, …
     pub backend: &'static str,
@@ -165,4 +165,17 @@ pub struct StoreHealth {
     pub bytes: Option<u64>,
     /// Sentences on damage found and what was done about it, newest first.
     pub incidents: Vec<String>,
+    /// Numbers of this backend, for whoever watches it.
+    pub measures: Vec<Measure>,
+}
+
+/// A number that a store tells of itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measure {
+    /// What it is called in `/metrics`, e.g. `sessiond_store_batch_size`.
+    pub name: &'static str,
+    /// What it means, in one sentence.
+    pub help: &'static str,
+    /// What it is now.
+    pub value: f64,
 }

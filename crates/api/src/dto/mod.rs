@@ -8,6 +8,7 @@ mod fork;
 mod import;
 mod interact;
 mod message;
+mod node;
 mod part;
 mod project;
 mod prompt;
@@ -27,6 +28,7 @@ pub(crate) use interact::{
     QuestionReplyBody, TodoList,
 };
 pub(crate) use message::{MessageDto, MessagePageDto};
+pub(crate) use node::{NodeDto, NodeList};
 pub(crate) use project::{ProjectDto, ProjectList};
 pub(crate) use prompt::{PromptBody, PromptReply};
 pub(crate) use revert::{ChangeList, RevertBody, RevertReply};

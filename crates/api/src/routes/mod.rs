@@ -7,6 +7,7 @@ mod document;
 mod events;
 mod forks;
 mod messages;
+mod nodes;
 mod port;
 mod projects;
 mod revert;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> OpenApiRouter<ApiState> {
         .merge(asks::routes())
         .merge(events::routes())
         .merge(agents::routes())
+        .merge(nodes::routes())
         .merge(projects::routes())
         .merge(document::routes())
 }

@@ -43,6 +43,11 @@ const KEYS: &[(&str, Kind)] = &[
     ("snapshots.deadline", Kind::Text),
     ("share.enabled", Kind::Flag),
     ("share.base_url", Kind::Text),
+    ("cluster.node", Kind::Text),
+    ("cluster.advertise_url", Kind::Text),
+    ("cluster.token", Kind::Text),
+    ("cluster.lease", Kind::Text),
+    ("cluster.roots", Kind::List),
     ("log.level", Kind::Text),
     ("log.format", Kind::Text),
 ];
@@ -135,7 +140,7 @@ fn nearest(path: &str) -> Option<String> {
         None => KEYS
             .iter()
             .map(|(k, _)| (*k).to_owned())
-            .chain(["limits", "share", "snapshots", "log"].map(str::to_owned))
+            .chain(["limits", "share", "snapshots", "cluster", "log"].map(str::to_owned))
             .chain(NAMED.map(|(table, _)| table.to_owned()))
             .collect(),
     };

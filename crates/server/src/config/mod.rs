@@ -1,5 +1,6 @@
 //! Configuration: flags, then the environment, then `sessiond.toml`, then defaults.
 
+mod cluster;
 mod error;
 mod keys;
 mod settings;
@@ -17,6 +18,7 @@ use sessiond_agent::{AgentOverride, Catalogue};
 use sessiond_engine::CommandTemplate;
 use sessiond_store_postgres::Address;
 
+pub use cluster::{ClusterConfig, ClusterSettings};
 pub use error::ConfigError;
 pub use settings::{
     CommandSettings, LimitSettings, LogFormat, LogSettings, Settings, ShareSettings,
@@ -60,6 +62,8 @@ pub struct Config {
     pub snapshots: SnapshotLimits,
     /// Sharing.
     pub share: ShareConfig,
+    /// Several nodes on one store.
+    pub cluster: ClusterConfig,
     /// Logging.
     pub log: LogConfig,
     /// `[agents.NAME]`.
@@ -189,6 +193,7 @@ impl Config {
             limits: Limits::default(),
             snapshots: SnapshotLimits::default(),
             share: ShareConfig::default(),
+            cluster: ClusterConfig::default(),
             log: LogConfig::default(),
             agents: BTreeMap::new(),
             commands: BTreeMap::new(),

@@ -9,7 +9,8 @@ use sessiond_engine::CommandTemplate;
 use sessiond_model::ModelRef;
 
 use super::{
-    Config, ConfigError, Limits, LogConfig, Period, ShareConfig, Size, SnapshotSettings, StoreText,
+    ClusterSettings, Config, ConfigError, Limits, LogConfig, Period, ShareConfig, Size,
+    SnapshotSettings, StoreText,
 };
 use crate::Token;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub snapshots: SnapshotSettings,
     /// `[share]`.
     pub share: ShareSettings,
+    /// `[cluster]`.
+    pub cluster: ClusterSettings,
     /// `[log]`.
     pub log: LogSettings,
     /// `[agents.NAME]`.
@@ -137,6 +140,7 @@ impl Settings {
             trash_days: self.trash_days.or(lower.trash_days),
             limits: self.limits.or(lower.limits),
             snapshots: self.snapshots.or(lower.snapshots),
+            cluster: self.cluster.or(lower.cluster),
             share: ShareSettings {
                 enabled: self.share.enabled.or(lower.share.enabled),
                 base_url: self.share.base_url.or(lower.share.base_url),
@@ -194,6 +198,7 @@ impl Settings {
                     .map(parse_base_url)
                     .transpose()?,
             },
+            cluster: self.cluster.into_config()?,
             log: LogConfig {
                 level: self.log.level.unwrap_or(default.log.level),
                 format: self.log.format.unwrap_or(default.log.format),
@@ -318,7 +323,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, ConfigError> {
         })
 }
 
-fn parse_url(key: &'static str, text: &str) -> Result<Uri, ConfigError> {
+pub(super) fn parse_url(key: &'static str, text: &str) -> Result<Uri, ConfigError> {
     let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
     uri.filter(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some())
         .ok_or_else(|| ConfigError::Value {
@@ -346,7 +351,7 @@ fn parse_origin(text: &str) -> Result<String, ConfigError> {
 }
 
 /// An absolute path; `~/` is the home directory.
-fn absolute(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+pub(super) fn absolute(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
     let path = match (path.strip_prefix("~"), directories::BaseDirs::new()) {
         (Ok(rest), Some(dirs)) => dirs.home_dir().join(rest),
         _ => path,

@@ -6,6 +6,7 @@
 //! nothing is allocated unless somebody is refused.
 
 mod auth;
+mod forward;
 mod metrics;
 mod mount;
 mod policy;
@@ -32,16 +33,19 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use futures::FutureExt as _;
 use http_body_util::Limited;
+use sessiond_engine::Elsewhere;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutBody;
 use tracing::Level;
 
 use crate::{Config, Limits, Token};
 use auth::Auth;
+use forward::FORWARDED;
 use mount::Mounts;
 use policy::Policy;
 use surface::{Refusal, Surface};
 
+pub(crate) use forward::Forward;
 pub(crate) use metrics::{Gauge, Metrics};
 pub(crate) use mount::Routers;
 pub(crate) use probes::{Vital, Vitals};
@@ -68,6 +72,8 @@ pub(crate) struct Front {
     limits: Limits,
     metrics: Arc<Metrics>,
     vitals: Arc<dyn Vitals>,
+    /// The other nodes, where there are some.
+    forward: Option<Forward>,
     /// Cancelled when event streams are to end.
     draining: CancellationToken,
 }
@@ -97,8 +103,14 @@ impl Front {
             limits: config.limits,
             metrics,
             vitals,
+            forward: None,
             draining,
         }
+    }
+
+    /// Passes requests on to the other nodes.
+    pub(crate) fn with_forward(self, forward: Option<Forward>) -> Self {
+        Self { forward, ..self }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -154,6 +166,11 @@ impl Front {
     /// Host, origin and token.
     fn check<B>(&self, request: &Request<B>, surface: Surface) -> Result<(), Refusal> {
         let (headers, uri) = (request.headers(), request.uri());
+        if headers.contains_key(FORWARDED) {
+            // The node that the client asked has looked at host and origin.
+            let known = self.forward.as_ref().is_some_and(|f| f.admits(headers));
+            return known.then_some(()).ok_or(Refusal::Unauthorized);
+        }
         // Whoever has the link may read what is shared.
         let shared = surface == Surface::Share
             && (request.method() == Method::GET || request.method() == Method::HEAD);
@@ -200,13 +217,13 @@ impl Front {
         let request = self.prepare(request);
         let waits = surface != Surface::Share && waits(request.method(), request.uri());
         let outcome = if waits {
-            Ok(self.call(request, surface).await)
+            Ok(self.call_somewhere(request, surface).await)
         } else {
             let Some(_seat) = Seat::take(&self.metrics.in_flight, self.limits.requests) else {
                 return Refusal::Overloaded.into_response(surface);
             };
             let longest = self.limits.request_timeout;
-            tokio::time::timeout(longest, self.call(request, surface))
+            tokio::time::timeout(longest, self.call_somewhere(request, surface))
                 .await
                 .map_err(|_| Refusal::TooSlow {
                     seconds: longest.as_secs(),
@@ -243,6 +260,41 @@ impl Front {
         // Ours counts; axum's own limit would be lower.
         DefaultBodyLimit::disable().apply(&mut request);
         request
+    }
+
+    /// Calls the handler, and passes the request on when the session is another node's.
+    async fn call_somewhere(&self, request: Request<Body>, surface: Surface) -> Response<Body> {
+        let Some(forward) = &self.forward else {
+            return self.call(request, surface).await;
+        };
+        if request.headers().contains_key(FORWARDED) || request.method().is_safe() {
+            return self.call(request, surface).await;
+        }
+        let (head, body) = request.into_parts();
+        // Kept as long as it may have to be sent again; its size is bounded already.
+        let body = match axum::body::to_bytes(body, usize::MAX).await {
+            Ok(body) => body,
+            Err(error) => {
+                // The handler says what it thinks of it.
+                let error = error.into_inner();
+                let broken = futures::stream::once(async { Err::<Bytes, BoxError>(error) });
+                let request = Request::from_parts(head, Body::from_stream(broken));
+                return self.call(request, surface).await;
+            }
+        };
+        let again = head.clone();
+        let request = Request::from_parts(head, Body::from(body.clone()));
+        let response = self.call(request, surface).await;
+        match response.extensions().get::<Elsewhere>() {
+            Some(to) if to.url.is_some() => {
+                let to = to.clone();
+                drop(response);
+                forward
+                    .pass_on(&to, &again, &again.uri, body, surface)
+                    .await
+            }
+            _ => response,
+        }
     }
 
     /// Calls the handler; a panic becomes an answer.
@@ -334,5 +386,7 @@ impl Drop for Seat<'_> {
     }
 }
 
+#[cfg(test)]
+mod forward_tests;
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,8 @@ pub(crate) enum Refusal {
     TooSlow { seconds: u64 },
     /// The handler panicked.
     Panic { reference: String },
+    /// The node that has the session can't be reached.
+    NodeAway { node: String },
     /// Nothing is here.
     Nowhere,
 }
@@ -105,7 +107,9 @@ impl Refusal {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Overloaded | Self::TooSlow { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::TooSlow { .. } | Self::NodeAway { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Panic { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Nowhere => StatusCode::NOT_FOUND,
         }
@@ -120,6 +124,7 @@ impl Refusal {
             Self::TooLarge { .. } => ("PayloadTooLarge", "too_large"),
             Self::Overloaded => ("ServiceUnavailableError", "overloaded"),
             Self::TooSlow { .. } => ("ServiceUnavailableError", "timeout"),
+            Self::NodeAway { .. } => ("ServiceUnavailableError", "node_away"),
             Self::Panic { .. } => ("UnknownError", "internal"),
             Self::Nowhere => ("NotFoundError", "not_found"),
         }
@@ -141,6 +146,9 @@ impl Refusal {
             Self::TooSlow { seconds } => {
                 format!("No answer within {seconds} s (`limits.request_timeout`); try again")
             }
+            Self::NodeAway { node } => format!(
+                "Node {node}, which holds the session, does not answer; another takes over when its lease has ended"
+            ),
             Self::Panic { .. } => "Unexpected server error. Check server logs for details.".into(),
             Self::Nowhere => "Nothing is here: OpenCode clients use /opencode, others /v1".into(),
         }
@@ -198,7 +206,7 @@ impl Refusal {
                 };
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::Overloaded | Self::TooSlow { .. } => {
+            Self::Overloaded | Self::TooSlow { .. } | Self::NodeAway { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -319,6 +319,7 @@ impl Store for MemoryStore {
             sessions: state.sessions.len() as u64,
             bytes: None,
             incidents: Vec::new(),
+            measures: Vec::new(),
         })
     }
 
