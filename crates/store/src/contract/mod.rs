@@ -13,7 +13,10 @@ mod asks;
 mod commits;
 mod concurrency;
 pub mod fixtures;
+mod leases;
 mod lists;
+#[cfg(feature = "model")]
+pub mod model;
 mod purge;
 mod records;
 mod replay;
@@ -42,6 +45,18 @@ pub trait Backend: Send {
     fn reopens(&self) -> bool {
         false
     }
+
+    /// Opens the store of another node, on the same data; `None` when several nodes can't share
+    /// this store. A lease lasts two seconds at least.
+    async fn join(&mut self, name: &str, feed: Arc<dyn Feed>) -> Option<Arc<dyn Store>> {
+        let _ = (name, feed);
+        None
+    }
+
+    /// Ends the lease of a node that has joined, as another does when it did not renew in time.
+    async fn end(&mut self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// A feed that remembers.
@@ -65,7 +80,7 @@ impl Feed for Recorder {
 /// A store under test.
 #[expect(missing_debug_implementations, reason = "backends are not")]
 pub struct Bench {
-    backend: Box<dyn Backend>,
+    pub(crate) backend: Box<dyn Backend>,
     /// What the store has published.
     pub recorder: Arc<Recorder>,
     store: Arc<dyn Store>,
@@ -309,6 +324,15 @@ suite! {
         a_share_is_found_by_its_token,
         the_last_access_of_a_share_moves_forward,
         shares_are_listed_newest_session_first;
+    leases:
+        a_session_is_held_by_its_creator,
+        a_session_that_was_given_back_can_be_taken,
+        every_node_hears_all_events_in_order,
+        a_node_whose_lease_ended_writes_nothing,
+        what_a_dead_node_left_is_found,
+        a_node_that_closes_gives_all_back,
+        a_purged_session_is_held_by_nobody,
+        nodes_know_each_other_and_their_directories;
     purge:
         only_the_trash_is_purged,
         a_purge_is_alone_in_its_commit,
@@ -332,6 +356,7 @@ const SOURCES: &[&str] = &[
     include_str!("asks.rs"),
     include_str!("commits.rs"),
     include_str!("concurrency.rs"),
+    include_str!("leases.rs"),
     include_str!("lists.rs"),
     include_str!("purge.rs"),
     include_str!("records.rs"),

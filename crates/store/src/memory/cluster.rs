@@ -227,12 +227,12 @@ impl Member {
         if !table.is_alive(me, now) {
             return Err(unavailable(UnavailableReason::LeaseEnded));
         }
-        if let Some(holder) = table.holder(&commit.session_id, now)
-            && holder.number != me
+        if let Some((holder, held)) = table.leases.get(&commit.session_id)
+            && *holder != me
         {
-            let held = table.leases.get(&commit.session_id);
+            // Also one that is dead: who was to take over would have taken it.
             return Err(StoreError::Fenced {
-                held: held.map_or(0, |(_, epoch)| *epoch),
+                held: *held,
                 offered: commit.fence,
             });
         }
