@@ -202,9 +202,12 @@ impl Standing {
         reach.down = None;
     }
 
-    /// Notes that the database can't be reached.
-    pub(crate) fn failed(&self) {
-        self.reach.lock().down.get_or_insert_with(Instant::now);
+    /// Notes that the database can't be reached; gives whether that is news.
+    pub(crate) fn failed(&self) -> bool {
+        let mut reach = self.reach.lock();
+        let news = reach.down.is_none();
+        reach.down.get_or_insert_with(Instant::now);
+        news
     }
 
     /// How long the database has not been reached.

@@ -22,8 +22,8 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Error, Notification, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::PostgresOptions;
 use crate::incidents::Incidents;
+use crate::{Address, PostgresOptions};
 
 /// Most statements that are on their way without having been asked for how they went.
 const IN_FLIGHT: usize = 512;
@@ -80,6 +80,44 @@ pub(crate) struct Backend {
     pub(crate) name: String,
 }
 
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    error: StoreError,
+    cause: String,
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        tracing::debug!(cause = refusal.cause, "no connection to the database");
+        refusal.error
+    }
+}
+
+impl Refusal {
+    /// With the cause, for who starts a server: what is wrong may be in the configuration.
+    pub(crate) fn told(self, address: &Address) -> StoreError {
+        StoreError::Internal {
+            operation: "connect to the database",
+            source: format!("{address}: {}", self.cause).into(),
+        }
+    }
+}
+
+/// An error with what caused it.
+fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// Connections made by this process.
 static CONNECTED: AtomicU64 = AtomicU64::new(0);
 
@@ -89,7 +127,7 @@ pub(crate) async fn connect(
     tls: &MakeRustlsConnect,
     role: &str,
     notes: Option<mpsc::Sender<Notification>>,
-) -> StoreResult<Link> {
+) -> Result<Link, Refusal> {
     let count = CONNECTED.fetch_add(1, Ordering::Relaxed);
     let now = options.clock.now().millis();
     let name = format!("sessiond {role} {}-{now:x}-{count}", std::process::id());
@@ -115,8 +153,14 @@ pub(crate) async fn connect(
         })
     };
     match timeout(options.patience, linked).await {
-        Ok(linked) => linked.map_err(|e| fault("connect", e).0),
-        Err(_) => Err(unreachable_now()),
+        Ok(linked) => linked.map_err(|e: Error| Refusal {
+            cause: causes(&e),
+            error: fault("connect to the database", e).0,
+        }),
+        Err(_) => Err(Refusal {
+            cause: "it does not answer".into(),
+            error: unreachable_now(),
+        }),
     }
 }
 

@@ -47,19 +47,21 @@ impl Heart {
     pub(crate) async fn run(mut self) {
         loop {
             let (sender, mut notes) = mpsc::channel(NOTES);
-            let error = match connect(&self.options, &self.tls, "heart", Some(sender)).await {
-                Ok(link) => {
-                    let limit = self.standing.lease();
-                    let mut conn = Writing::new(link.client, self.incidents.clone(), limit);
-                    match self.beat(&mut conn, &mut notes).await {
-                        End::Leave => return self.go(&mut conn).await,
-                        End::Lost(error) => error,
+            let error: StoreError =
+                match connect(&self.options, &self.tls, "heart", Some(sender)).await {
+                    Ok(link) => {
+                        let limit = self.standing.lease();
+                        let mut conn = Writing::new(link.client, self.incidents.clone(), limit);
+                        match self.beat(&mut conn, &mut notes).await {
+                            End::Leave => return self.go(&mut conn).await,
+                            End::Lost(error) => error,
+                        }
                     }
-                }
-                Err(error) => error,
-            };
-            self.standing.failed();
-            tracing::warn!(%error, "the lease of this node can't be renewed");
+                    Err(refusal) => refusal.into(),
+                };
+            if self.standing.failed() {
+                tracing::warn!(%error, "the lease of this node can't be renewed");
+            }
             // Hints are for now; and without a connection the lease can only run out.
             if self.outgoing.is_closed() {
                 return;

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::PostgresOptions;
 use crate::cluster::{Register, Standing, first};
-use crate::conn::{Writing, connect};
+use crate::conn::{Refusal, Writing, connect};
 use crate::feed::Told;
 use crate::group::{Job, Reply};
 use crate::heart::Heart;
@@ -70,16 +70,19 @@ impl PostgresStore {
     /// Opens the store: brings its schema up to date and registers this node.
     ///
     /// # Errors
-    /// `Unavailable` when the database can't be reached, `TooNew` when a newer sessiond has
-    /// changed its schema, `Internal` with what else is wrong with it.
+    /// `TooNew` when a newer sessiond has changed its schema, `Internal` with what else is wrong with
+    /// it, or why it can't be reached.
     pub async fn open(options: &PostgresOptions) -> StoreResult<Self> {
         let tls = tls::connector(&options.address)?;
         let incidents = Arc::<Incidents>::default();
-        let mut link = connect(options, &tls, "opener", None).await?;
+        let told = |refusal: Refusal| refusal.told(&options.address);
+        let link = connect(options, &tls, "opener", None).await;
+        let mut link = link.map_err(told)?;
         schema::prepare(&mut link.client, options).await?;
         drop(link);
 
-        let link = connect(options, &tls, "writer", None).await?;
+        let link = connect(options, &tls, "writer", None).await;
+        let link = link.map_err(told)?;
         let limit = options.statement_timeout;
         let mut conn = Writing::new(link.client, incidents.clone(), limit);
         let registration = Register(options).run(&mut conn).await?;

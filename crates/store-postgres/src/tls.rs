@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -73,11 +74,14 @@ struct Verifier {
     /// Checks the authority, and the name unless `any_name`.
     strict: Option<Arc<WebPkiServerVerifier>>,
     any_name: bool,
+    /// What `sslrootcert` holds: a server may show one of these itself, signed by nobody else.
+    named: Vec<CertificateDer<'static>>,
 }
 
 impl Verifier {
     fn new(address: &Address, provider: Arc<CryptoProvider>) -> StoreResult<Self> {
         let settings = &address.tls;
+        let named = settings.root.as_deref().map(certificates).transpose()?;
         let plain = address.config.get_ssl_mode() == SslMode::Disable;
         let strict = match settings.trust {
             _ if plain => None,
@@ -93,6 +97,7 @@ impl Verifier {
             provider,
             strict,
             any_name: settings.trust == Trust::Authority,
+            named: named.unwrap_or_default(),
         })
     }
 }
@@ -109,6 +114,12 @@ impl ServerCertVerifier for Verifier {
         let Some(strict) = &self.strict else {
             return Ok(ServerCertVerified::assertion());
         };
+        if self.named.iter().any(|named| named == end_entity) {
+            if !self.any_name {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
         let checked =
             strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match checked {

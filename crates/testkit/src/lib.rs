@@ -4,6 +4,7 @@
 pub mod daemon;
 pub mod http;
 pub mod killloop;
+pub mod line;
 pub mod postgres;
 pub mod scripted;
 pub mod sse;

@@ -5,7 +5,7 @@
 //! to create databases.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -31,6 +31,9 @@ pub struct Setup {
     pub access: Vec<String>,
     /// Whether what it acknowledges survives a loss of power, as in earnest.
     pub durable: bool,
+    /// Whether it speaks TLS, with a certificate for `localhost` that `openssl` makes and signs
+    /// itself.
+    pub tls: bool,
 }
 
 /// A private server. It is stopped, and its files are removed, when this is dropped or the process
@@ -167,6 +170,9 @@ impl Server {
         };
         server.make(user)?;
         server.configure(setup)?;
+        if setup.tls {
+            server.certify(user)?;
+        }
         server.boot(user)?;
         Ok(server)
     }
@@ -210,6 +216,44 @@ impl Server {
             fs::write(self.data().join("pg_hba.conf"), lines)?;
         }
         Ok(())
+    }
+
+    fn certify(&self, user: Option<(u32, u32)>) -> io::Result<()> {
+        let key = self.dir.join("server.key");
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(self.certificate())
+            .output()?;
+        checked("openssl", &made)?;
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        if let Some((uid, gid)) = user {
+            chown(&key, Some(uid), Some(gid))?;
+        }
+        let lines = format!(
+            "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+            self.certificate().display(),
+            key.display()
+        );
+        let path = self.data().join("postgresql.conf");
+        let mut file = fs::OpenOptions::new().append(true).open(path)?;
+        file.write_all(lines.as_bytes())
+    }
+
+    /// Its certificate, when it speaks TLS.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.join("server.crt")
     }
 
     fn boot(&mut self, user: Option<(u32, u32)>) -> io::Result<()> {
