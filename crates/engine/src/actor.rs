@@ -4,7 +4,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessiond_agent::{Effect, Incoming, ProfileUpdate, Translator};
@@ -106,7 +105,7 @@ enum Idle {
 impl Actor {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            if self.inner.stopping.load(Ordering::SeqCst) || self.live.lost.load(Ordering::SeqCst) {
+            if self.is_over() {
                 break;
             }
             match self.next_turn().await {

@@ -263,9 +263,7 @@ impl Actor {
         }
         let mut changes = vec![Change::BindAgent(binding.clone())];
         changes.extend(self.keep_profile(profile));
-        self.inner
-            .submit(self.live.hold(), Vec::new(), changes)
-            .await?;
+        self.persist(changes).await?;
         Ok(binding.rung)
     }
 
@@ -480,12 +478,19 @@ impl Actor {
     pub(crate) async fn end_agent(&mut self) {
         let Some(slot) = self.slot.take() else { return };
         self.last = None;
-        if let Some(id) = &slot.session_id {
+        if let Some(id) = slot.session_id.as_ref().filter(|_| !self.is_lost()) {
             let _ = tokio::time::timeout(CLOSE_GRACE, slot.agent.close_session(id)).await;
+        }
+        if self.is_lost() {
+            // At once: another node may begin to work on the same files.
+            slot.agent.kill();
         }
         stop_group(&slot.agent, self.inner.config.term_grace).await;
         drop(slot);
         self.inner.agents.fetch_sub(1, Ordering::Relaxed);
+        if self.is_lost() {
+            return;
+        }
         let unbind = async {
             if let Some(mut binding) = self.inner.store.binding(&self.live.id).await? {
                 binding.pid = None;

@@ -12,7 +12,7 @@ use sessiond_model::{
     Require, SessionId, Timestamp, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
-    CommitFuture, EntityKind, EventPage, EventQuery, Store, StoreError, TurnQuery,
+    CommitFuture, EntityKind, EventPage, EventQuery, Leases, Store, StoreError, TurnQuery,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +34,6 @@ use crate::{
 const DEFAULT_AGENT_FRESH: Duration = Duration::from_secs(10);
 /// Longest that a reply waits for subscribers who do not read.
 const TOLD_PATIENCE: Duration = Duration::from_millis(100);
-/// Between two looks at a turn that another node runs.
-const LOOK_ELSEWHERE: Duration = Duration::from_millis(200);
 /// For the way from our socket through the loop of the client.
 const TOLD_GRACE: Duration = Duration::from_millis(10);
 
@@ -58,9 +56,9 @@ pub(crate) struct Inner {
     pub(crate) ids: Arc<dyn IdGen>,
     pub(crate) config: EngineConfig,
     pub(crate) host: HostLimits,
-    pub(crate) live: Registry,
+    pub(crate) live: Arc<Registry>,
     /// Sessions held by lease.
-    pub(crate) holdings: Mutex<Holdings>,
+    pub(crate) holdings: Arc<Holdings>,
     pub(crate) workspaces: Workspaces,
     /// Projects as last stored, so that a new session writes its project only when it is news.
     pub(crate) projects: Mutex<HashMap<ProjectId, Project>>,
@@ -112,12 +110,27 @@ impl Inner {
         require: Vec<Require>,
         changes: Vec<Change>,
     ) -> CommitFuture {
-        self.store.commit(Commit {
+        let commit = self.store.commit(Commit {
             session_id: by.session.clone(),
             fence: by.epoch,
             at,
             require,
             changes,
+        });
+        if self.store.leases().is_none() {
+            return commit;
+        }
+        let (live, holdings, by) = (self.live.clone(), self.holdings.clone(), by.clone());
+        Box::pin(async move {
+            let done = commit.await;
+            if let Err(StoreError::Fenced { .. }) = &done {
+                // What is remembered of it is stale; whoever comes next learns who has it.
+                holdings.forget(&by);
+                if live.lose(&by) {
+                    holdings.look_after(&by.session);
+                }
+            }
+            done
         })
     }
 
@@ -132,14 +145,6 @@ impl Inner {
     /// The live session; where several nodes share the store, this one takes it for that.
     pub(crate) async fn live(&self, id: &SessionId) -> Result<Arc<Live>> {
         self.live.get(self, id).await
-    }
-
-    /// The live session, unless another node may have it: nothing is taken for a look.
-    async fn live_here(&self, id: &SessionId) -> Result<Option<Arc<Live>>> {
-        if self.store.leases().is_some() {
-            return Ok(self.live.peek(id));
-        }
-        self.live(id).await.map(Some)
     }
 
     pub(crate) fn refuse_when_stopping(&self) -> Result<()> {
@@ -168,8 +173,11 @@ impl Engine {
         config: EngineConfig,
     ) -> Result<Self> {
         let engine = Self::open(store, hub, catalogue, clock, ids, config).await?;
+        let lost = engine.0.store.leases().map(Leases::lost);
         crate::recovery::recover(&engine.0).await?;
-        engine.0.keep_leases();
+        if let Some(lost) = lost {
+            engine.0.keep_leases(lost);
+        }
         engine.0.keep_purging();
         Ok(engine)
     }
@@ -212,8 +220,8 @@ impl Engine {
             ids,
             config,
             host: HostLimits::default(),
-            live: Registry::default(),
-            holdings: Mutex::default(),
+            live: Arc::default(),
+            holdings: Arc::default(),
             workspaces: Workspaces::default(),
             projects: Mutex::new(HashMap::new()),
             project_edits: tokio::sync::Mutex::new(()),
@@ -335,71 +343,6 @@ impl Engine {
     pub async fn turns(&self, id: &SessionId, query: &TurnQuery) -> Result<Vec<Turn>> {
         self.session(id).await?;
         Ok(self.0.store.turns(id, query).await?)
-    }
-
-    /// Waits until the turn has ended or `timeout` has passed; answers it as it is then.
-    ///
-    /// # Errors
-    /// `NotFound`; `Unavailable` when the engine stops meanwhile.
-    pub async fn wait_turn(&self, turn: &TurnId, timeout: Option<Duration>) -> Result<Turn> {
-        let read = || async {
-            self.0
-                .store
-                .turn(turn)
-                .await?
-                .ok_or_else(|| EngineError::not_found(EntityKind::Turn, turn))
-        };
-        let mut now = read().await?;
-        if now.state.is_terminal() {
-            return Ok(now);
-        }
-        let deadline = timeout.map(|t| tokio::time::Instant::now() + t);
-        let live = match self.0.live_here(&now.session_id).await {
-            Ok(Some(live)) => live,
-            Ok(None) => return self.wait_elsewhere(now, deadline).await,
-            Err(_) => return read().await,
-        };
-        let mut changes = live.turns.subscribe();
-        loop {
-            // Subscribed before this look, so a change in between wakes us at once.
-            now = read().await?;
-            if now.state.is_terminal() || deadline.is_some_and(|d| tokio::time::Instant::now() >= d)
-            {
-                return Ok(now);
-            }
-            let changed = async {
-                let _ = changes.changed().await;
-            };
-            match deadline {
-                Some(d) => drop(tokio::time::timeout_at(d, changed).await),
-                None => changed.await,
-            }
-            self.0.refuse_when_stopping().or_else(|e| {
-                // A turn that ended in the shutdown is still answered.
-                if live.mailbox().is_some() {
-                    Ok(())
-                } else {
-                    Err(e)
-                }
-            })?;
-        }
-    }
-
-    /// Waits for a turn that another node runs.
-    async fn wait_elsewhere(
-        &self,
-        turn: Turn,
-        deadline: Option<tokio::time::Instant>,
-    ) -> Result<Turn> {
-        let mut now = turn;
-        while !now.state.is_terminal() && deadline.is_none_or(|d| tokio::time::Instant::now() < d) {
-            self.0.refuse_when_stopping()?;
-            let next = tokio::time::Instant::now() + LOOK_ELSEWHERE;
-            tokio::time::sleep_until(deadline.map_or(next, |d| d.min(next))).await;
-            let read = self.0.store.turn(&now.id).await?;
-            now = read.ok_or_else(|| EngineError::not_found(EntityKind::Turn, &now.id))?;
-        }
-        Ok(now)
     }
 
     /// The todo list; while the session is reverted, as it was at what can be seen.
@@ -536,4 +479,15 @@ impl Inner {
 /// Whether trying the same commit again may work.
 pub(crate) fn is_transient(e: &StoreError) -> bool {
     matches!(e, StoreError::Unavailable { .. })
+}
+
+/// Whether the store is away, and will be back; what was asked of it may have been done.
+pub(crate) fn is_outage(e: &StoreError) -> bool {
+    use sessiond_store::UnavailableReason::{LeaseEnded, Unreachable};
+    matches!(
+        e,
+        StoreError::Unavailable {
+            reason: Unreachable | LeaseEnded
+        }
+    )
 }

@@ -1,30 +1,27 @@
-//! The right to write a session, and what a node does to keep it, to lose it, and to take over
-//! from nodes that died. Without leases this process is alone and may write everything.
+//! The right to write a session: taken, kept and given back. Without leases this process is alone
+//! and may write everything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sessiond_model::{Session, SessionId};
+use parking_lot::{Mutex, MutexGuard};
+use sessiond_model::{Session, SessionId, StatusKind};
 use sessiond_store::{EntityKind, Lease, Leases, Node};
-use tokio::sync::watch;
 
-use crate::actor::Command;
-use crate::engine::{Engine, Inner, Result};
-use crate::live::Live;
+use crate::engine::{Engine, Inner, Result, is_transient};
 use crate::recovery::{self, Cut};
 use crate::{Elsewhere, EngineError};
 
-/// Between two looks for sessions of nodes that died.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Sessions taken over at a time.
-const BATCH: u32 = 64;
-/// A session that nobody here remembers is given back after so long.
+/// A session that nobody here works on is given back after so long.
 const KEEP: Duration = Duration::from_secs(30);
 /// Longest that anybody waits for a session to be given back.
 const GIVE_BACK: Duration = Duration::from_secs(2);
+/// Most sessions given back in one go.
+const BATCH: usize = 32;
+/// Sessions that are taken or given back at the same moment.
+const TAKING: usize = 32;
 
 /// The right to write one session: every commit needs one.
 #[derive(Clone, Debug)]
@@ -37,11 +34,23 @@ pub(crate) struct Hold {
 /// Which sessions this node holds by lease.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
+    known: Mutex<Known>,
+    /// Held while a session is taken and what it was left with is ended, and while one is given
+    /// back: by a hash of its id.
+    taking: [tokio::sync::Mutex<()>; TAKING],
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What was left in these by their last holder was ended.
     held: HashMap<SessionId, Held>,
-    /// Taken since the last look: there may be turns in their queues.
-    fresh: Vec<SessionId>,
+    /// Taken from nodes that died, and not put in order yet; with whether the processes of that
+    /// node can be seen here.
+    left: HashMap<SessionId, bool>,
+    /// To be looked after: there may be turns in their queues.
+    fresh: HashSet<SessionId>,
     /// Directories that the store knows this node has.
-    noted: std::collections::HashSet<String>,
+    noted: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -50,12 +59,70 @@ struct Held {
     since: Instant,
 }
 
+impl Holdings {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock()
+    }
+
+    fn taking(&self, id: &SessionId) -> &tokio::sync::Mutex<()> {
+        let sum = id.as_str().bytes().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
+        });
+        &self.taking[sum % TAKING]
+    }
+
+    /// Notes that a session is held. Whether that is news.
+    fn note(&self, session: &SessionId, epoch: u64) -> bool {
+        let mut known = self.lock();
+        let held = Held {
+            epoch,
+            since: Instant::now(),
+        };
+        let old = known.held.insert(session.clone(), held);
+        let is_news = old.is_none_or(|old| old.epoch != epoch);
+        if is_news {
+            known.left.remove(session);
+            known.fresh.insert(session.clone());
+        }
+        is_news
+    }
+
+    /// A session that another may have taken.
+    pub(crate) fn forget(&self, hold: &Hold) {
+        let mut known = self.lock();
+        if (known.held.get(&hold.session)).is_some_and(|held| held.epoch == hold.epoch) {
+            known.held.remove(&hold.session);
+        }
+    }
+
+    /// Everything that was held under an earlier epoch.
+    pub(crate) fn forget_before(&self, epoch: u64) {
+        self.lock().held.retain(|_, held| held.epoch >= epoch);
+    }
+
+    /// Has a session looked after soon: taken if it is free, put in order, its queue gone on with.
+    pub(crate) fn look_after(&self, session: &SessionId) {
+        self.lock().fresh.insert(session.clone());
+    }
+
+    pub(crate) fn take_fresh(&self) -> HashSet<SessionId> {
+        std::mem::take(&mut self.lock().fresh)
+    }
+
+    /// Held for long, perhaps for no reason any more.
+    pub(crate) fn old(&self) -> Vec<SessionId> {
+        let known = self.lock();
+        let old = known.held.iter().filter(|(_, h)| h.since.elapsed() > KEEP);
+        old.map(|(id, _)| id.clone()).collect()
+    }
+}
+
 impl Inner {
     /// The right to write a session that is created now.
     pub(crate) fn hold_new(&self, session: &SessionId) -> Hold {
         let epoch = self.store.epoch();
         if self.store.leases().is_some() {
-            self.note_held(session, epoch);
+            self.holdings.note(session, epoch);
         }
         Hold {
             session: session.clone(),
@@ -64,7 +131,7 @@ impl Inner {
     }
 
     /// The right to write a session, taken when nobody has it. What its last holder left
-    /// unfinished, when that died, is ended first.
+    /// unfinished is ended first.
     ///
     /// # Errors
     /// `Elsewhere` when another node has it, or nobody has and only others have its directory.
@@ -104,39 +171,69 @@ impl Inner {
         })
     }
 
-    async fn take(&self, leases: &dyn Leases, session: &Session) -> Result<Hold> {
-        let (epoch, from) = match leases.acquire(&session.id).await? {
-            Lease::Held { epoch, from } => (epoch, from),
-            Lease::Elsewhere(node) => return Err(elsewhere(&session.id, node)),
+    /// Takes a session, or makes sure that it is held. Nobody is given it before what its last
+    /// holder left was ended.
+    pub(crate) async fn take(&self, leases: &dyn Leases, session: &Session) -> Result<Hold> {
+        let id = &session.id;
+        let _taking = self.holdings.taking(id).lock().await;
+        let (epoch, from) = match leases.acquire(id).await {
+            Ok(Lease::Held { epoch, from }) => (epoch, from),
+            Ok(Lease::Elsewhere(node)) => {
+                self.holdings.lock().held.remove(id);
+                // That node may not have the directory, and is to know who has.
+                self.note_directory(&session.directory).await;
+                return Err(elsewhere(id, node));
+            }
+            Err(error) => {
+                if is_transient(&error) {
+                    // It may be this node's all the same, and then nobody else looks after it.
+                    self.holdings.look_after(id);
+                }
+                return Err(error.into());
+            }
         };
         let hold = Hold {
-            session: session.id.clone(),
+            session: id.clone(),
             epoch,
         };
-        let is_news = self.note_held(&session.id, epoch);
         if let Some(from) = from {
-            let here = !from.host.is_empty() && from.host == leases.node().host;
-            tracing::info!(session = %session.id, node = from.name, "taken over from a node that died");
-            recovery::recover_session(self, &hold, Cut::Running, here).await?;
+            let me = leases.node();
+            let is_here = !me.host.is_empty() && from.host == me.host;
+            tracing::info!(session = %id, node = from.name, "taken over from a node that died");
+            self.holdings.lock().left.insert(id.clone(), is_here);
         }
-        if is_news {
+        if let Err(error) = self.put_in_order(&hold).await {
+            self.holdings.look_after(id);
+            return Err(error);
+        }
+        if self.holdings.note(id, epoch) {
             self.note_directory(&session.directory).await;
         }
         Ok(hold)
     }
 
-    fn note_held(&self, session: &SessionId, epoch: u64) -> bool {
-        let mut holdings = self.holdings.lock();
-        let held = Held {
-            epoch,
-            since: Instant::now(),
+    /// Ends what was left in a session that was taken just now.
+    async fn put_in_order(&self, hold: &Hold) -> Result<()> {
+        let left = {
+            let known = self.holdings.lock();
+            let held = known.held.get(&hold.session);
+            if held.is_some_and(|held| held.epoch == hold.epoch) {
+                return Ok(());
+            }
+            known.left.get(&hold.session).copied()
         };
-        let old = holdings.held.insert(session.clone(), held);
-        let is_news = old.is_none_or(|old| old.epoch != epoch);
-        if is_news {
-            holdings.fresh.push(session.clone());
+        // A node that gave it back may have had no time to end its work.
+        let is_busy = |s: Session| s.status.kind == StatusKind::Busy;
+        if left.is_some()
+            || self
+                .store
+                .session(&hold.session)
+                .await?
+                .is_some_and(is_busy)
+        {
+            recovery::recover_session(self, hold, Cut::Running, left.unwrap_or(false)).await?;
         }
-        is_news
+        Ok(())
     }
 
     /// Lets others know that this node has a directory, once.
@@ -162,7 +259,11 @@ impl Inner {
     }
 
     /// A living node other than this one that has a directory and can be reached.
-    async fn other_with(&self, leases: &dyn Leases, directory: &str) -> Result<Option<Node>> {
+    pub(crate) async fn other_with(
+        &self,
+        leases: &dyn Leases,
+        directory: &str,
+    ) -> Result<Option<Node>> {
         let me = leases.node().name;
         let nodes = leases.nodes_with(directory).await?;
         Ok(nodes
@@ -197,174 +298,54 @@ impl Inner {
         })
     }
 
-    /// Gives a session back, unless work is going on in it.
-    async fn give_back(&self, id: &SessionId) {
+    /// Gives a session back, with its queue, unless work is going on in it.
+    pub(crate) async fn give_back(&self, id: &SessionId) {
         let Some(leases) = self.store.leases() else {
             return;
         };
-        if self.live.peek(id).is_some_and(|l| l.mailbox().is_some()) {
-            return;
+        let _taking = self.holdings.taking(id).lock().await;
+        if let Some(live) = self.live.peek(id) {
+            {
+                let head = live.head();
+                if head.closed > 0 || live.mailbox().is_some() {
+                    return;
+                }
+                // Turns are accepted under this lock: from here on none is.
+                live.lost.store(true, Ordering::SeqCst);
+            }
+            self.live.forget_this(&live);
+            live.turn_changed();
         }
-        self.live.forget(id);
-        let Some(held) = self.holdings.lock().held.remove(id) else {
-            return;
+        self.release(leases, id).await;
+    }
+
+    /// Gives back sessions that nobody works on or asks for.
+    pub(crate) async fn give_back_unused(&self, leases: &dyn Leases) {
+        let mut given = 0;
+        for id in self.holdings.old() {
+            let _taking = self.holdings.taking(&id).lock().await;
+            if self.live.forget_unused(&id) {
+                given += 1;
+                if !self.release(leases, &id).await || given == BATCH {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The caller sees to it that nobody takes it meanwhile. `false`: the store did not answer.
+    async fn release(&self, leases: &dyn Leases, id: &SessionId) -> bool {
+        let held = self.holdings.lock().held.remove(id);
+        let Some(held) = held else {
+            return true;
         };
         match tokio::time::timeout(GIVE_BACK, leases.release(id, held.epoch)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             // It ends with this node's lease at the latest.
             Ok(Err(error)) => tracing::warn!(session = %id, %error, "not given back"),
             Err(_) => tracing::warn!(session = %id, "not given back in time"),
         }
-    }
-
-    /// All that this node held is lost: nothing of it is believed, and its agents are ended.
-    fn lose_all(&self) {
-        *self.holdings.lock() = Holdings::default();
-        for live in self.live.take_all() {
-            self.lose(&live);
-        }
-    }
-
-    /// A session that was taken over by another node.
-    pub(crate) fn lose(&self, live: &Live) {
-        live.lost.store(true, Ordering::SeqCst);
-        self.live.forget_this(live);
-        if let Some(mailbox) = live.mailbox() {
-            tracing::warn!(session = %live.id, "lost to another node; its work is stopped");
-            // Full: the actor sees the mark before its next turn.
-            let _ = mailbox.try_send(Command::Stop);
-        }
-    }
-
-    /// Takes over what nodes that died have left, and looks after what was taken since.
-    pub(crate) async fn adopt(self: &Arc<Self>) -> Result<()> {
-        let Some(leases) = self.store.leases() else {
-            return Ok(());
-        };
-        for id in leases.orphans(BATCH).await? {
-            match self.adopt_one(leases, &id).await {
-                Ok(()) => {}
-                // Another node was faster, or it was deleted meanwhile.
-                Err(EngineError::Elsewhere(_) | EngineError::NotFound { .. }) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        let fresh = std::mem::take(&mut self.holdings.lock().fresh);
-        for id in fresh {
-            match self.live(&id).await {
-                Ok(live) => self.go_on(&live).await?,
-                Err(EngineError::Elsewhere(_) | EngineError::NotFound { .. }) => {}
-                Err(e) => {
-                    self.holdings.lock().fresh.push(id);
-                    return Err(e);
-                }
-            }
-        }
-        for id in self.unused() {
-            self.give_back(&id).await;
-        }
-        Ok(())
-    }
-
-    async fn adopt_one(self: &Arc<Self>, leases: &dyn Leases, id: &SessionId) -> Result<()> {
-        let Some(session) = self.store.session(id).await? else {
-            return Ok(());
-        };
-        let only_waits = !self.has_directory(&session.directory)
-            && !self.is_running(id).await?
-            && self.other_with(leases, &session.directory).await?.is_some();
-        if only_waits {
-            // Its queue is for a node that has the directory.
-            return Ok(());
-        }
-        self.take(leases, &session).await.map(drop)
-    }
-
-    async fn is_running(&self, id: &SessionId) -> Result<bool> {
-        let query = sessiond_store::TurnQuery {
-            open_only: true,
-            limit: None,
-        };
-        let open = self.store.turns(id, &query).await?;
-        Ok(open
-            .iter()
-            .any(|t| t.state == sessiond_model::TurnState::Running))
-    }
-
-    /// Finishes a revert, and goes on with the queue, of a session that was taken.
-    async fn go_on(self: &Arc<Self>, live: &Arc<Live>) -> Result<()> {
-        if live.restoring.load(Ordering::SeqCst) && self.has_directory(&live.directory()) {
-            let _undo = live.undo.lock().await;
-            if let Err(error) = self.settle_restore(live).await {
-                tracing::error!(session = %live.id, %error, "a revert could not be finished");
-            }
-        }
-        if live.head().open_turns == 0 || live.mailbox().is_some() {
-            return Ok(());
-        }
-        let Some(session) = self.store.session(&live.id).await? else {
-            return Ok(());
-        };
-        match self.needs_directory(&session).await {
-            Ok(()) => crate::actor::wake(self, live),
-            // Given back: it goes on there.
-            Err(EngineError::Elsewhere(_)) => {}
-            Err(EngineError::NoNode { .. }) => {
-                let hold = live.hold().clone();
-                recovery::recover_session(self, &hold, Cut::All, false).await?;
-                self.live.forget(&live.id);
-            }
-            Err(e) => return Err(e),
-        }
-        Ok(())
-    }
-
-    /// Sessions held for no reason any more.
-    fn unused(&self) -> Vec<SessionId> {
-        let holdings = self.holdings.lock();
-        let old = holdings
-            .held
-            .iter()
-            .filter(|(_, h)| h.since.elapsed() > KEEP);
-        old.map(|(id, _)| id.clone())
-            .filter(|id| self.live.peek(id).is_none())
-            .take(BATCH as usize)
-            .collect()
-    }
-
-    /// Keeps an eye on this node's leases, and on nodes that die.
-    pub(crate) fn keep_leases(self: &Arc<Self>) {
-        let Some(leases) = self.store.leases() else {
-            return;
-        };
-        let mut lost = leases.lost();
-        lost.mark_unchanged();
-        let (inner, stop) = (Arc::downgrade(self), self.stop.clone());
-        self.actors.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                    () = changed(&mut lost) => {
-                        let Some(engine) = inner.upgrade() else { return };
-                        engine.lose_all();
-                    }
-                }
-                let Some(engine) = inner.upgrade() else {
-                    return;
-                };
-                if let Err(error) = engine.adopt().await {
-                    tracing::warn!(%error, "sessions of nodes that died can't be taken over yet");
-                }
-            }
-        });
-    }
-}
-
-/// Never, when nobody will tell any more.
-async fn changed(lost: &mut watch::Receiver<u64>) {
-    if lost.changed().await.is_err() {
-        std::future::pending::<()>().await;
+        false
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod abort;
 mod actor;
+mod adopt;
 mod asks;
 mod bind;
 mod blocks;
 mod commands;
 mod context;
+mod doubt;
 mod engine;
 mod error;
 mod export;
@@ -38,6 +40,7 @@ mod trash;
 mod turn;
 mod types;
 mod visible;
+mod wait;
 mod workspace;
 mod worktree;
 

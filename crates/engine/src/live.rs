@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use sessiond_model::{IdStamp, ProjectId, RestorePhase, SessionId, Timestamp};
-use sessiond_store::{EntityKind, SessionHead};
+use sessiond_store::{EntityKind, SessionHead, TurnQuery};
 use tokio::sync::{OnceCell, mpsc, watch};
 
 use crate::EngineError;
@@ -53,6 +53,8 @@ pub(crate) struct Head {
     pub(crate) last_message_at: Timestamp,
     /// Turns accepted and not ended. The status is busy exactly while this is above zero.
     pub(crate) open_turns: usize,
+    /// Of these, turns that may not be in the store.
+    pub(crate) doubtful: usize,
     /// Deletions at work: no turns are accepted.
     pub(crate) closed: usize,
 }
@@ -111,6 +113,45 @@ impl Live {
     pub(crate) fn close(&self) -> Closed<'_> {
         self.head().closed += 1;
         Closed(self)
+    }
+
+    /// Stops all work: another node may have the session. Whether that is news.
+    pub(crate) fn be_lost(&self) -> bool {
+        if self.lost.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        if let Some(mailbox) = self.mailbox() {
+            tracing::warn!(session = %self.id, "lost to another node; its work is stopped");
+            // Full: the actor sees the mark before its next turn.
+            let _ = mailbox.try_send(Command::Stop);
+        }
+        self.turn_changed();
+        true
+    }
+
+    /// Loads it. Whoever comes first loads; the others wait here for the same result.
+    async fn load(&self, inner: &Inner) -> Result<(), EngineError> {
+        let id = &self.id;
+        let load = || async {
+            let store = &inner.store;
+            // First: from here on nobody else changes what is read.
+            let hold = inner.hold(id).await?;
+            let head = store
+                .session_head(id)
+                .await?
+                .filter(|h| h.session.deleted_at.is_none())
+                .ok_or_else(|| EngineError::not_found(EntityKind::Session, id))?;
+            let query = TurnQuery {
+                open_only: true,
+                limit: None,
+            };
+            let open = store.turns(id, &query).await?.len();
+            let restore = store.restore(id).await?;
+            let pending = restore.is_some_and(|r| r.phase == RestorePhase::Pending);
+            self.restoring.store(pending, Ordering::SeqCst);
+            Ok(loaded(&head, hold, open))
+        };
+        self.head.get_or_try_init(load).await.map(drop)
     }
 
     /// Tells waiters that a turn has changed.
@@ -172,65 +213,81 @@ impl Registry {
         inner: &Inner,
         id: &SessionId,
     ) -> Result<Arc<Live>, EngineError> {
-        let live = {
-            let mut sessions = self.sessions.lock();
-            match sessions.get(id) {
-                Some(live) => live.clone(),
-                None => {
-                    sweep(&mut sessions);
-                    let live = Arc::new(Live {
-                        id: id.clone(),
-                        head: OnceCell::new(),
-                        turns: watch::Sender::new(0),
-                        actor: Mutex::new(None),
-                        undo: tokio::sync::Mutex::new(()),
-                        restoring: AtomicBool::new(false),
-                        lost: AtomicBool::new(false),
-                    });
-                    sessions.insert(id.clone(), live.clone());
-                    live
+        loop {
+            let live = self.seat(id);
+            let loaded = live.load(inner).await;
+            let is_known = self.is_known(&live);
+            match loaded {
+                // One that was forgotten while it was loaded may be another's by now, and a
+                // second one would have an actor of its own.
+                Ok(()) if is_known => return Ok(live),
+                Ok(()) => {}
+                Err(e) => {
+                    self.forget_this(&live);
+                    return Err(e);
                 }
             }
-        };
-        // Whoever comes first loads; the others wait here for the same result.
-        let result = live
-            .head
-            .get_or_try_init(|| async {
-                let store = &inner.store;
-                // First: from here on nobody else changes what is read.
-                let hold = inner.hold(id).await?;
-                let head = store
-                    .session_head(id)
-                    .await?
-                    .filter(|h| h.session.deleted_at.is_none())
-                    .ok_or_else(|| EngineError::not_found(EntityKind::Session, id))?;
-                let open = store
-                    .turns(
-                        id,
-                        &sessiond_store::TurnQuery {
-                            open_only: true,
-                            limit: None,
-                        },
-                    )
-                    .await?
-                    .len();
-                let restore = store.restore(id).await?;
-                let pending = restore.is_some_and(|r| r.phase == RestorePhase::Pending);
-                live.restoring.store(pending, Ordering::SeqCst);
-                Ok::<_, EngineError>(loaded(&head, hold, open))
-            })
-            .await;
-        if let Err(e) = result {
-            self.forget(id);
-            return Err(e);
         }
-        Ok(live)
     }
 
-    /// Forgets all, and gives those that were loaded.
-    pub(crate) fn take_all(&self) -> Vec<Arc<Live>> {
-        let all = std::mem::take(&mut *self.sessions.lock());
-        all.into_values().filter(|l| l.head.initialized()).collect()
+    /// The session's place, be it loaded or not.
+    fn seat(&self, id: &SessionId) -> Arc<Live> {
+        let mut sessions = self.sessions.lock();
+        if let Some(live) = sessions.get(id) {
+            return live.clone();
+        }
+        sweep(&mut sessions);
+        let live = Arc::new(Live {
+            id: id.clone(),
+            head: OnceCell::new(),
+            turns: watch::Sender::new(0),
+            actor: Mutex::new(None),
+            undo: tokio::sync::Mutex::new(()),
+            restoring: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        });
+        sessions.insert(id.clone(), live.clone());
+        live
+    }
+
+    fn is_known(&self, live: &Live) -> bool {
+        let sessions = self.sessions.lock();
+        (sessions.get(&live.id)).is_some_and(|l| std::ptr::eq(&**l, live))
+    }
+
+    /// Forgets those that are held under an earlier epoch, and gives them. Those that are being
+    /// loaded are forgotten, too, and loaded anew.
+    pub(crate) fn take_before(&self, epoch: u64) -> Vec<Arc<Live>> {
+        let mut sessions = self.sessions.lock();
+        let old = |live: &Arc<Live>| live.head.get().is_none_or(|l| l.hold.epoch < epoch);
+        let taken = sessions.extract_if(|_, live| old(live));
+        let taken: Vec<_> = taken.map(|(_, live)| live).collect();
+        taken
+            .into_iter()
+            .filter(|live| live.head.initialized())
+            .collect()
+    }
+
+    /// A commit under this right was refused, because another has taken the session.
+    pub(crate) fn lose(&self, hold: &Hold) -> bool {
+        let live = self.peek(&hold.session);
+        let Some(live) = live.filter(|live| live.hold().epoch == hold.epoch) else {
+            return false;
+        };
+        let waits = live.head().open_turns > 0;
+        live.be_lost();
+        self.forget_this(&live);
+        waits
+    }
+
+    /// Forgets a session that nobody uses. `false`: somebody does.
+    pub(crate) fn forget_unused(&self, id: &SessionId) -> bool {
+        let mut sessions = self.sessions.lock();
+        if sessions.get(id).is_some_and(is_used) {
+            return false;
+        }
+        sessions.remove(id);
+        true
     }
 
     /// Forgets this one, and not what came in its place.
@@ -259,6 +316,7 @@ fn loaded(head: &SessionHead, hold: Hold, open_turns: usize) -> Loaded {
             floor: head.id_floor,
             last_message_at: head.last_message_at,
             open_turns,
+            doubtful: 0,
             closed: 0,
         }),
     }
@@ -269,12 +327,15 @@ fn sweep(sessions: &mut HashMap<SessionId, Arc<Live>>) {
     if sessions.len() < REMEMBERED {
         return;
     }
-    sessions.retain(|_, live| {
-        Arc::strong_count(live) > 1
-            || live.mailbox().is_some()
-            || live
-                .head
-                .get()
-                .is_some_and(|l| l.head.lock().open_turns > 0)
-    });
+    sessions.retain(|_, live| is_used(live));
+}
+
+/// Nobody can begin to use it while the registry is locked.
+fn is_used(live: &Arc<Live>) -> bool {
+    Arc::strong_count(live) > 1
+        || live.mailbox().is_some()
+        || live
+            .head
+            .get()
+            .is_some_and(|l| l.head.lock().open_turns > 0)
 }

@@ -2,6 +2,7 @@
 //! Prompts, commands, shell commands and compactions all come through [`Engine::accept`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sessiond_agent::Availability;
 use sessiond_model::{
@@ -11,7 +12,7 @@ use sessiond_model::{
 };
 use sessiond_store::{EntityKind, StoreError};
 
-use crate::engine::{DISABLED, Engine, Inner, Result};
+use crate::engine::{DISABLED, Engine, Inner, Result, is_outage};
 use crate::live::{Head, Live};
 use crate::sessions::key_misused;
 use crate::{Accepted, EngineError, PromptInput, WhenBusy};
@@ -85,6 +86,12 @@ impl Engine {
         let clears_up = !cleanup.is_empty();
         let (commit, accepted, first) = {
             let mut head = live.head();
+            if live.lost.load(Ordering::SeqCst) {
+                return Err(EngineError::Unavailable {
+                    reason: "this session is moving to another node".into(),
+                    retry_after: std::time::Duration::from_secs(1),
+                });
+            }
             if head.closed > 0 {
                 return Err(EngineError::Unavailable {
                     reason: "this session is being deleted".into(),
@@ -106,8 +113,13 @@ impl Engine {
         // before that is committed.
         let _undo = clears_up.then_some(undo);
         if let Err(e) = commit.await {
-            if accepted.turn.is_some() {
-                self.take_back(&live, first).await;
+            match &accepted.turn {
+                Some(turn) if is_outage(&e) && inner.store.leases().is_some() => {
+                    // The answer may have been lost, and not the turn.
+                    inner.find_out(live.clone(), turn.id.clone());
+                }
+                Some(_) => inner.take_back(&live, first).await,
+                None => {}
             }
             return match e {
                 // Two requests with one id at the same time: the other one was first.
@@ -125,28 +137,6 @@ impl Engine {
             Inner::wake(inner, &live);
         }
         Ok(accepted)
-    }
-
-    /// A prompt was counted but could not be stored.
-    async fn take_back(&self, live: &Live, made_busy: bool) {
-        let idle = {
-            let mut head = live.head();
-            head.open_turns -= 1;
-            // The turn before ours may have ended meanwhile and left the status to us.
-            (head.open_turns == 0 && !made_busy).then(|| {
-                let now = self.0.clock.now();
-                self.0.submit(
-                    live.hold(),
-                    Vec::new(),
-                    vec![Change::SetStatus(Status::idle(now))],
-                )
-            })
-        };
-        if let Some(commit) = idle
-            && let Err(e) = commit.await
-        {
-            tracing::error!(session = %live.id, error = %e, "the session could not be set idle");
-        }
     }
 }
 
@@ -309,7 +299,8 @@ impl Inner {
                 worktree: None,
             };
             changes.push(Change::PutTurn(turn.clone()));
-            first = head.open_turns == 0;
+            // Turns in doubt may have made nothing busy.
+            first = head.open_turns == head.doubtful;
             if first {
                 changes.push(Change::SetStatus(Status::busy(now)));
             }

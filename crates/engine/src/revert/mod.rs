@@ -346,6 +346,7 @@ impl Inner {
         let pending = self.store.restore(&live.id).await?;
         let pending = pending.filter(|r| r.phase == RestorePhase::Pending);
         if let (Some(pending), Some(session)) = (pending, self.store.session(&live.id).await?) {
+            self.needs_directory(&session).await?;
             let worktree = self.captures.worktree(&session.directory).await;
             self.carry_out(live, &session, worktree, pending, Vec::new())
                 .await?;

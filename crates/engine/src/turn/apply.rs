@@ -5,25 +5,16 @@ use std::time::Duration;
 
 use sessiond_agent::Effect;
 use sessiond_model::{Change, Part};
-use sessiond_store::{StoreError, UnavailableReason};
+use sessiond_store::StoreError;
 use tokio::time::Instant;
 
 use super::{RETRY, Run};
 use crate::actor::{Actor, give_title};
+use crate::engine::is_outage;
 use crate::hub::Delta;
 
 /// Longest outage of the store that a running turn lives through.
 const OUTAGE: Duration = Duration::from_secs(90);
-
-/// Whether the store is away, and will be back.
-fn is_outage(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Unavailable {
-            reason: UnavailableReason::Unreachable | UnavailableReason::LeaseEnded
-        }
-    )
-}
 
 impl Actor {
     /// Carries out what the translator found, in order. Text is shown only after the part it
@@ -34,6 +25,10 @@ impl Actor {
         effects: Vec<Effect>,
         mut changes: Vec<Change>,
     ) -> Result<(), StoreError> {
+        if self.is_lost() {
+            // Not even shown: another node tells how it went on.
+            return Err(self.fenced());
+        }
         for effect in effects {
             match effect {
                 Effect::Part(part) => {
@@ -87,7 +82,7 @@ impl Actor {
 
     /// Commits what the turn did. An outage of a database elsewhere is waited for: the agent works
     /// on meanwhile, until its pipe is full.
-    async fn persist(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    pub(crate) async fn persist(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let deadline = Instant::now() + OUTAGE;
         loop {
             let commit = self
@@ -104,9 +99,37 @@ impl Actor {
         }
     }
 
+    fn fenced(&self) -> StoreError {
+        StoreError::Fenced {
+            held: 0,
+            offered: self.live.hold().epoch,
+        }
+    }
+
+    /// Reads from the store, through an outage.
+    pub(super) async fn read<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        read: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + OUTAGE;
+        loop {
+            match read().await {
+                Err(e) if is_outage(&e) && !self.is_over() && Instant::now() < deadline => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Whether the work of this actor counts no more.
-    pub(super) fn is_over(&self) -> bool {
-        self.inner.stopping.load(Ordering::SeqCst) || self.live.lost.load(Ordering::SeqCst)
+    pub(crate) fn is_over(&self) -> bool {
+        self.inner.stopping.load(Ordering::SeqCst) || self.is_lost()
+    }
+
+    /// Whether another node may have the session.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.live.lost.load(Ordering::SeqCst)
     }
 
     pub(super) async fn flush(

@@ -49,6 +49,7 @@ impl Actor {
                         self.stop(run, Cause::Abort(queue), Some(done)).await;
                     }
                     Some(Command::Retire) => self.stop(run, Cause::Abort(QueuePolicy::Drop), None).await,
+                    Some(Command::Stop) | None if self.is_lost() => return Err(gone()),
                     Some(Command::Stop) | None => self.stop(run, Cause::Shutdown, None).await,
                 },
                 incoming = slot.incoming.recv() => match incoming {
@@ -163,12 +164,10 @@ impl Actor {
     ) -> Result<(), StoreError> {
         let (effects, ask) = self.with_env(|env| run.translator.permission(params, env));
         self.watch_files(run).await;
-        let rules = self
-            .inner
-            .store
-            .session(&self.live.id)
-            .await?
-            .and_then(|s| s.permission);
+        let session = self
+            .read(|| self.inner.store.session(&self.live.id))
+            .await?;
+        let rules = session.and_then(|s| s.permission);
         let mut all = self.inner.settings.now().permission.clone();
         all.extend(rules.unwrap_or_default());
         let action = rules::evaluate(&all, &ask.permission, &ask.patterns);

@@ -112,10 +112,12 @@ impl Actor {
             _ => 0,
         };
         self.settle(changes, 1 + dropped, &end).await;
-        if changed_files {
+        // Of what is another's nothing more is told.
+        let is_ours = !self.is_lost();
+        if changed_files && is_ours {
             self.inner.tell_changes(&self.live, &run.session).await;
         }
-        if let Some(done) = done_notice(&run, compacted) {
+        if let Some(done) = done_notice(&run, compacted).filter(|_| is_ours) {
             self.inner.notice(&self.live, done);
         }
         for id in &run.open {

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
+use crate::engine::is_outage;
 use files::Files;
 pub(crate) use files::relative;
 
@@ -110,6 +111,7 @@ impl Actor {
         let mut run = match self.begin(turn.clone()).await {
             Ok(Some(run)) => run,
             Ok(None) => return self.drop_turn(turn).await,
+            Err(StoreError::Fenced { .. }) => return self.inner.lose(&self.live),
             Err(e) => {
                 tracing::error!(session = %self.live.id, turn = %turn.id, error = %e, "the turn could not begin");
                 tokio::time::sleep(RETRY).await;
@@ -200,7 +202,7 @@ impl Actor {
         let now = self.inner.clock.now();
         turn.state = TurnState::Running;
         turn.started_at = Some(now);
-        let (commit, assistant) = {
+        let (commit, changes, assistant) = {
             let mut head = self.live.head();
             let id = MessageId::mint(&*self.inner.ids, &mut head.floor);
             let created = head.message_time(now);
@@ -216,12 +218,19 @@ impl Actor {
                     ..SessionPatch::default()
                 }));
             }
-            (
-                self.inner.submit(self.live.hold(), Vec::new(), changes),
-                assistant,
-            )
+            let commit = (self.inner).submit(self.live.hold(), Vec::new(), changes.clone());
+            (commit, changes, assistant)
         };
-        commit.await?;
+        // The same again after an outage, as often as it takes: it may have been done, and a
+        // turn that runs is not in the queue any more.
+        let mut begun = commit.await.map(drop);
+        while let Err(e) = &begun
+            && is_outage(e)
+            && !self.is_over()
+        {
+            begun = self.persist(changes.clone()).await;
+        }
+        begun?;
         self.live.turn_changed();
         let translator = Translator::new(TurnContext {
             session_id: self.live.id.clone(),

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::drive::{CHECKPOINT, SHUTDOWN_GRACE};
 use super::output::Output;
-use super::{Cause, Run, Stopping, is_newer};
+use super::{Cause, Run, Stopping, gone, is_newer};
 use crate::QueuePolicy;
 use crate::actor::{Actor, Command};
 use crate::bind::NotReady;
@@ -105,6 +105,7 @@ impl Actor {
                     Some(Command::Retire) => {
                         self.stop_shell(run, shell, Cause::Abort(QueuePolicy::Drop), None);
                     }
+                    Some(Command::Stop) | None if self.is_lost() => return Err(gone()),
                     Some(Command::Stop) | None => self.stop_shell(run, shell, Cause::Shutdown, None),
                 },
                 news = shell.next() => match news {

@@ -9,5 +9,6 @@ mod kinds;
 mod shares;
 mod streams;
 mod support;
+mod takeover;
 mod turns;
 mod worktrees;

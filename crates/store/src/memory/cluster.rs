@@ -114,6 +114,7 @@ impl MemoryCluster {
             lost: watch::Sender::new(0),
             paused: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            faults: Faults::default(),
         };
         member.register();
         MemoryStore {
@@ -133,6 +134,55 @@ impl MemoryStore {
             member.paused.store(paused, Ordering::SeqCst);
         }
     }
+
+    /// Cuts this node of a cluster off from writing, or no longer; it goes on to renew its lease.
+    pub fn cut_off(&self, cut_off: bool) {
+        if let Some(member) = &self.member {
+            member.faults.cut_off.store(cut_off, Ordering::SeqCst);
+        }
+    }
+
+    /// Loses the answer to one commit or acquisition of this node of a cluster, after so many
+    /// more: it is done, and answered as if the store could not be reached.
+    pub fn lose_answer_after(&self, writes: u32) {
+        if let Some(member) = &self.member {
+            *member.faults.deaf_after.lock() = Some(writes);
+        }
+    }
+}
+
+/// What goes wrong between a node and the store.
+#[derive(Debug, Default)]
+struct Faults {
+    /// Nothing can be written.
+    cut_off: AtomicBool,
+    /// After so many more writes the answer to one is lost.
+    deaf_after: Mutex<Option<u32>>,
+}
+
+impl Faults {
+    fn before(&self) -> StoreResult<()> {
+        if self.cut_off.load(Ordering::SeqCst) {
+            return Err(unavailable(UnavailableReason::Unreachable));
+        }
+        Ok(())
+    }
+
+    /// Gives the answer, unless it is lost.
+    fn after<T>(&self, answer: T) -> StoreResult<T> {
+        let mut deaf_after = self.deaf_after.lock();
+        match &mut *deaf_after {
+            None => Ok(answer),
+            Some(0) => {
+                *deaf_after = None;
+                Err(unavailable(UnavailableReason::Unreachable))
+            }
+            Some(more) => {
+                *more -= 1;
+                Ok(answer)
+            }
+        }
+    }
 }
 
 /// One node of a cluster.
@@ -145,6 +195,7 @@ pub(super) struct Member {
     lost: watch::Sender<u64>,
     paused: AtomicBool,
     closed: AtomicBool,
+    faults: Faults,
 }
 
 impl Member {
@@ -222,6 +273,7 @@ impl Member {
     }
 
     pub(super) fn commit(&self, state: &mut State, commit: Commit) -> StoreResult<Committed> {
+        self.faults.before()?;
         let (me, now) = (self.number(), self.shared.clock.now());
         let mut table = self.shared.table.lock();
         if !table.is_alive(me, now) {
@@ -250,7 +302,7 @@ impl Member {
                 registered.feed.publish(&committed.events);
             }
         }
-        Ok(committed)
+        self.faults.after(committed)
     }
 }
 
@@ -265,6 +317,7 @@ impl Leases for Member {
     }
 
     async fn acquire(&self, session: &SessionId) -> StoreResult<Lease> {
+        self.faults.before()?;
         let (me, now) = (self.number(), self.shared.clock.now());
         let mut state = self.state();
         let mut table = self.shared.table.lock();
@@ -285,7 +338,7 @@ impl Leases for Member {
         let epoch = table.next();
         record.epoch = epoch;
         table.leases.insert(session.clone(), (me, epoch));
-        Ok(Lease::Held { epoch, from })
+        self.faults.after(Lease::Held { epoch, from })
     }
 
     async fn release(&self, session: &SessionId, epoch: u64) -> StoreResult<()> {
