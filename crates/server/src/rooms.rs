@@ -10,8 +10,8 @@ use axum::routing::get;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sessiond_api::ApiState;
-use sessiond_engine::{Engine, EngineConfig, Hub, ShareConfig, SnapshotConfig};
-use sessiond_model::{Clock, Event, HybridIds, SystemClock};
+use sessiond_engine::{Engine, EngineConfig, EngineError, Hub, ShareConfig, SnapshotConfig};
+use sessiond_model::{Clock, Event, HybridIds, Part, ProjectId, SystemClock};
 use sessiond_opencode::{OpenCodeState, ServerPaths};
 use sessiond_store::{Feed, Store, StoreError};
 use sessiond_store_postgres::{PostgresOptions, PostgresStore};
@@ -39,6 +39,10 @@ impl Feed for CountedFeed {
             .events
             .fetch_add(events.len() as u64, Ordering::Relaxed);
         self.hub.publish(events);
+    }
+
+    fn checkpointed(&self, part: &Part, directory: &Arc<str>, project: &ProjectId) {
+        self.hub.checkpointed(part, directory, project);
     }
 }
 
@@ -226,7 +230,10 @@ impl Vitals for RoomVitals {
                 Ok(health) => health,
                 Err(e) => {
                     tracing::warn!(error = %e, "the store cannot be asked how it is");
-                    let unready = Some("the store does not answer".to_owned());
+                    let unready = Some(match e {
+                        EngineError::Unavailable { reason, .. } => reason,
+                        _ => "the store does not answer".to_owned(),
+                    });
                     return Vital {
                         unready,
                         gauges: Vec::new(),

@@ -123,6 +123,9 @@ pub(crate) struct Registration {
     pub(crate) epoch: u64,
 }
 
+/// Between two looks at whether the database can be reached.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// What this node knows of itself and of how it reaches the database.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -133,6 +136,8 @@ pub(crate) struct Standing {
     pub(crate) renew: Notify,
     reach: Mutex<Reach>,
     lease: Duration,
+    /// How long anybody waits for a database that can't be reached.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -158,6 +163,7 @@ impl Standing {
                 down: None,
             }),
             lease,
+            patience: options.patience,
         }
     }
 
@@ -213,6 +219,13 @@ impl Standing {
     /// How long the database has not been reached.
     pub(crate) fn down(&self) -> Option<Duration> {
         self.reach.lock().down.map(|since| since.elapsed())
+    }
+
+    /// Waits until the database was not reached for so long that nobody should wait for it.
+    pub(crate) async fn given_up(&self) {
+        while self.down().is_none_or(|down| down < self.patience) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Whether others are not to be ended now.

@@ -157,7 +157,14 @@ impl PostgresStore {
 
     pub(crate) async fn read<O: Op + Copy>(&self, view: View, op: O) -> StoreResult<O::Out> {
         self.open_still()?;
-        let (result, damaged) = self.readers.read(view, op).await;
+        let (result, damaged) = tokio::select! {
+            biased;
+            done = self.readers.read(view, op) => done,
+            // A connection into a black hole says nothing for long.
+            () = self.standing.given_up() => {
+                (Err(unavailable(UnavailableReason::Unreachable)), Vec::new())
+            }
+        };
         if !damaged.is_empty() {
             // When the queue is full the next read finds it again.
             let _ = self.queue(Job::Degrade(damaged));

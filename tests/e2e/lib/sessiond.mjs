@@ -37,13 +37,15 @@ export class Sessiond {
    * @param options.defaultAgent the one that sessions begin with
    * @param options.settings further lines of the configuration file
    * @param options.env further environment
+   * @param options.port where it listens; 0: anywhere
+   * @param options.project its directory; otherwise a new one
    */
-  static async start({ name = "e2e", dir = sandbox(name), agents = {}, defaultAgent = "demo", settings = "", env = {} } = {}) {
+  static async start({ name = "e2e", dir = sandbox(name), agents = {}, defaultAgent = "demo", settings = "", env = {}, port = 0, project } = {}) {
     const server = new Sessiond()
-    Object.assign(server, { name, dir, extra: env, port: 0, starts: 0, token: TOKEN })
+    Object.assign(server, { name, dir, extra: env, port, starts: 0, token: TOKEN })
     server.data = join(dir, "data")
     server.home = join(dir, "home")
-    server.project = gitProject(join(dir, "project"))
+    server.project = project ?? gitProject(join(dir, "project"))
     mkdirSync(server.home, { recursive: true })
     server.config = join(dir, "config.toml")
     writeFileSync(server.config, [
