@@ -1,16 +1,13 @@
 //! A connection: statements, values and errors between PostgreSQL and the rest.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
-use futures::future::{BoxFuture, FutureExt as _};
 use futures::{TryStreamExt as _, pin_mut, poll};
 use parking_lot::RwLock;
 use sessiond_model::SessionId;
@@ -18,15 +15,13 @@ use sessiond_store::{StoreError, StoreResult, UnavailableReason};
 use sessiond_store_sql::{Arg, Row, Tx, Value};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Error, Notification, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::incidents::Incidents;
+use crate::values::{Bound, BoxedError, Read};
 use crate::{Address, PostgresOptions};
-
-/// Most statements that are on their way without having been asked for how they went.
-const IN_FLIGHT: usize = 512;
 
 /// What a failure means for the transaction it happened in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +160,8 @@ pub(crate) async fn connect(
 }
 
 /// A statement as the server gets it.
-struct Spelled {
-    text: Cow<'static, str>,
+pub(crate) struct Spelled {
+    pub(crate) text: Cow<'static, str>,
     /// Told rather than inferred, because 64-bit integers are compared with small constants. What
     /// was NULL at first use is left to the server.
     types: Vec<Type>,
@@ -177,7 +172,11 @@ static SPELLED: LazyLock<RwLock<HashMap<&'static str, Arc<Spelled>>>> =
     LazyLock::new(RwLock::default);
 
 /// The statement in the server's spelling; one that inserts gives the key of its row.
-fn spelled(sql: &'static str, key: Option<&'static str>, args: &[Arg<'_>]) -> Arc<Spelled> {
+pub(crate) fn spelled(
+    sql: &'static str,
+    key: Option<&'static str>,
+    args: &[Arg<'_>],
+) -> Arc<Spelled> {
     if let Some(known) = SPELLED.read().get(sql) {
         return known.clone();
     }
@@ -188,7 +187,10 @@ fn spelled(sql: &'static str, key: Option<&'static str>, args: &[Arg<'_>]) -> Ar
     SPELLED.write().entry(sql).or_insert(spelled).clone()
 }
 
-async fn prepared(client: &ClientWrapper, spelled: &Spelled) -> Result<Statement, Error> {
+pub(crate) async fn prepared(
+    client: &ClientWrapper,
+    spelled: &Spelled,
+) -> Result<Statement, Error> {
     let Spelled { text, types } = spelled;
     client.prepare_typed_cached(text, types).await
 }
@@ -202,7 +204,7 @@ fn kind(arg: &Arg<'_>) -> Type {
     }
 }
 
-async fn rows(
+pub(crate) async fn rows(
     client: &ClientWrapper,
     spelled: &Spelled,
     args: &[Arg<'_>],
@@ -262,7 +264,7 @@ impl Tx for Reader<'_> {
     }
 }
 
-fn note_damage(
+pub(crate) fn note_damage(
     incidents: &Incidents,
     damaged: &mut Vec<SessionId>,
     session: &SessionId,
@@ -273,256 +275,6 @@ fn note_damage(
     ));
     if !damaged.contains(session) {
         damaged.push(session.clone());
-    }
-}
-
-type Underway = BoxFuture<'static, Result<(), Error>>;
-
-/// The connection that writes. Statements whose rows nobody wants are sent without waiting.
-pub(crate) struct Writing {
-    client: Arc<ClientWrapper>,
-    incidents: Arc<Incidents>,
-    underway: VecDeque<Underway>,
-    /// Longest wait for an answer.
-    limit: Duration,
-    pub(crate) trouble: Option<Trouble>,
-    /// Statements sent so far that change something.
-    pub(crate) writes: u64,
-    /// Sessions with rows that could not be read, since last asked.
-    pub(crate) damaged: Vec<SessionId>,
-}
-
-impl Writing {
-    pub(crate) fn new(client: ClientWrapper, incidents: Arc<Incidents>, limit: Duration) -> Self {
-        Self {
-            client: Arc::new(client),
-            incidents,
-            underway: VecDeque::new(),
-            limit,
-            trouble: None,
-            writes: 0,
-            damaged: Vec::new(),
-        }
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.client.is_closed()
-    }
-
-    fn failed(&mut self, error: Error) -> StoreError {
-        let (error, trouble) = fault("write", error);
-        self.trouble = trouble.or(self.trouble);
-        error
-    }
-
-    /// Runs statements without values.
-    pub(crate) async fn control(&mut self, sql: &'static str) -> StoreResult<()> {
-        let client = self.client.clone();
-        self.start(async move { client.batch_execute(sql).await }.boxed())
-            .await;
-        self.settled().await
-    }
-
-    /// Runs statements that are made up.
-    pub(crate) async fn command(&mut self, sql: String) -> StoreResult<()> {
-        let client = self.client.clone();
-        self.start(async move { client.batch_execute(&sql).await }.boxed())
-            .await;
-        self.settled().await
-    }
-
-    /// Sends statements without values, and does not wait.
-    pub(crate) async fn send(&mut self, sql: &'static str) -> StoreResult<()> {
-        let client = self.client.clone();
-        self.start(async move { client.batch_execute(sql).await }.boxed())
-            .await;
-        Ok(())
-    }
-
-    /// Sends what is to be sent; how it went is asked later.
-    async fn start(&mut self, mut statement: Underway) {
-        match poll!(&mut statement) {
-            Poll::Ready(done) => {
-                self.underway.push_back(std::future::ready(done).boxed());
-            }
-            Poll::Pending => self.underway.push_back(statement),
-        }
-    }
-
-    /// Waits until everything that was sent is done; the first failure says more than those
-    /// that follow from it.
-    pub(crate) async fn settled(&mut self) -> StoreResult<()> {
-        let mut first = Ok(());
-        while let Some(statement) = self.underway.pop_front() {
-            let Ok(done) = timeout(self.limit, statement).await else {
-                return Err(self.no_answer());
-            };
-            if first.is_ok() {
-                first = done;
-            }
-        }
-        first.map_err(|e| self.failed(e))
-    }
-
-    fn no_answer(&mut self) -> StoreError {
-        self.underway.clear();
-        self.trouble = Some(Trouble::Lost);
-        unreachable_now()
-    }
-
-    /// Sends a statement and waits for its rows.
-    async fn ask(&mut self, spelled: &Spelled, args: &[Arg<'_>]) -> StoreResult<Vec<Row>> {
-        // Some that give rows write.
-        self.writes += u64::from(!spelled.text.starts_with("SELECT"));
-        let client = self.client.clone();
-        let rows = rows(&client, spelled, args);
-        pin_mut!(rows);
-        // It is sent before those that went ahead of it are asked how they went.
-        let sent = poll!(&mut rows);
-        self.settled().await?;
-        let rows = match sent {
-            Poll::Ready(rows) => rows,
-            Poll::Pending => match timeout(self.limit, rows).await {
-                Ok(rows) => rows,
-                Err(_) => return Err(self.no_answer()),
-            },
-        };
-        rows.map_err(|e| self.failed(e))
-    }
-
-    /// Forgets what was sent in a transaction that has been given up.
-    pub(crate) async fn roll_back(&mut self) -> StoreResult<()> {
-        // What failed before is known.
-        let _ = self.settled().await;
-        self.control("ROLLBACK").await
-    }
-}
-
-impl Tx for Writing {
-    async fn query(&mut self, sql: &'static str, args: &[Arg<'_>]) -> StoreResult<Vec<Row>> {
-        self.ask(&spelled(sql, None, args), args).await
-    }
-
-    async fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> StoreResult<()> {
-        self.writes += 1;
-        let statement = match prepared(&self.client, &spelled(sql, None, args)).await {
-            Ok(statement) => statement,
-            Err(error) => {
-                // In a transaction that has failed nothing can be prepared.
-                self.settled().await?;
-                return Err(self.failed(error));
-            }
-        };
-        let client = self.client.clone();
-        let args: Vec<Owned> = args.iter().map(Owned::from).collect();
-        let done = async move {
-            let args = args.iter().map(|arg| Bound(arg.arg()));
-            client.execute_raw(&statement, args).await.map(drop)
-        };
-        self.start(done.boxed()).await;
-        if self.underway.len() >= IN_FLIGHT {
-            self.settled().await?;
-        }
-        Ok(())
-    }
-
-    async fn insert(
-        &mut self,
-        sql: &'static str,
-        key: &'static str,
-        args: &[Arg<'_>],
-    ) -> StoreResult<i64> {
-        let rows = self.ask(&spelled(sql, Some(key), args), args).await?;
-        Ok(rows.into_iter().next().map_or(0, |mut row| row.int()))
-    }
-
-    fn damaged(&mut self, session: &SessionId, what: &str) {
-        note_damage(&self.incidents, &mut self.damaged, session, what);
-    }
-}
-
-/// An argument on its way.
-enum Owned {
-    Null,
-    Int(i64),
-    Real(f64),
-    Text(String),
-}
-
-impl From<&Arg<'_>> for Owned {
-    fn from(arg: &Arg<'_>) -> Self {
-        match arg {
-            Arg::Null => Self::Null,
-            Arg::Int(value) => Self::Int(*value),
-            Arg::Real(value) => Self::Real(*value),
-            Arg::Text(value) => Self::Text((*value).to_owned()),
-        }
-    }
-}
-
-impl Owned {
-    fn arg(&self) -> Arg<'_> {
-        match self {
-            Self::Null => Arg::Null,
-            Self::Int(value) => Arg::Int(*value),
-            Self::Real(value) => Arg::Real(*value),
-            Self::Text(value) => Arg::Text(value),
-        }
-    }
-}
-
-/// An argument as the server gets it.
-#[derive(Debug)]
-struct Bound<'a>(Arg<'a>);
-
-impl ToSql for Bound<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxedError> {
-        match self.0 {
-            Arg::Null => return Ok(IsNull::Yes),
-            Arg::Int(value) if *ty == Type::INT4 => return i32::try_from(value)?.to_sql(ty, out),
-            Arg::Int(value) => return value.to_sql(&Type::INT8, out),
-            Arg::Real(value) => return value.to_sql(&Type::FLOAT8, out),
-            // PostgreSQL has no NUL in a text; in JSON it is escaped anyway.
-            Arg::Text(value) if value.contains('\0') => {
-                out.extend_from_slice(value.replace('\0', "\u{fffd}").as_bytes());
-            }
-            Arg::Text(value) => out.extend_from_slice(value.as_bytes()),
-        }
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-type BoxedError = Box<dyn std::error::Error + Sync + Send>;
-
-/// A column, whatever it is.
-struct Read(Value);
-
-impl<'a> FromSql<'a> for Read {
-    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, BoxedError> {
-        Ok(Self(match *ty {
-            Type::INT8 => Value::Int(i64::from_sql(ty, raw)?),
-            Type::INT4 => Value::Int(i32::from_sql(ty, raw)?.into()),
-            Type::BOOL => Value::Int(bool::from_sql(ty, raw)?.into()),
-            Type::FLOAT8 => Value::Real(f64::from_sql(ty, raw)?),
-            _ => match std::str::from_utf8(raw) {
-                Ok(text) => Value::Text(text.to_owned()),
-                Err(_) => Value::Bytes(raw.to_vec()),
-            },
-        }))
-    }
-
-    fn from_sql_null(_: &Type) -> Result<Self, BoxedError> {
-        Ok(Self(Value::Null))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
     }
 }
 

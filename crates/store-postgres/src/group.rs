@@ -1,14 +1,19 @@
 //! One group of work in one transaction.
 
+use std::collections::HashSet;
+
 use sessiond_model::{Change, Commit, Seq, SessionId};
 use sessiond_store::{
     Committed, EntityKind, Lease, Node, StoreError, StoreResult, UnavailableReason, rules,
 };
+use sessiond_store_sql::ahead::{self, Lookup};
 use sessiond_store_sql::{CommitOp, MarkDegraded, Op as _, Tx as _};
 use tokio::sync::oneshot;
 
 use crate::cluster::{END, EPOCH, first, node};
-use crate::conn::{Backend, Trouble, Writing};
+use crate::conn::{Backend, Trouble};
+use crate::wave;
+use crate::writing::{Plan, Writing};
 
 const LOCK: &str = "SELECT seq FROM clock WHERE id = 1 FOR UPDATE";
 const STANDING: &str = "SELECT ended_at IS NULL AND expires_at > \
@@ -24,6 +29,10 @@ const HELD: &str = "SELECT s.sid, s.epoch, l.epoch, n.ended_at IS NOT NULL, n.nu
      CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) \
      FROM session s LEFT JOIN lease l ON l.sid = s.sid LEFT JOIN node n ON n.number = l.node \
      WHERE s.id = $1";
+const LEASE: Lookup = Lookup {
+    one: HELD,
+    id: "s.id",
+};
 const TAKE: &str = "INSERT INTO lease (sid, node, epoch) SELECT sid, $2, $3 FROM session \
      WHERE id = $1 ON CONFLICT (sid) DO UPDATE SET node = excluded.node, epoch = excluded.epoch";
 const SET_EPOCH: &str = "UPDATE session SET epoch = $2 WHERE sid = $1";
@@ -164,18 +173,42 @@ async fn attempt(
     jobs: &[Job],
     savepoints: bool,
 ) -> StoreResult<Option<Group>> {
+    conn.wave = None;
     conn.send("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    let before = first(conn, LOCK, &[])
-        .await?
-        .map_or(0, |mut row| row.unsigned());
-    let standing = first(conn, STANDING, &[author.node.into()]).await?;
-    if standing.is_none_or(|mut row| row.int() == 0) {
+    // With savepoints it is to be exact which job fails: each asks for itself then.
+    let mut wave = if savepoints {
+        jobs.len()
+    } else {
+        wave_of(jobs)
+    };
+    let plan = if savepoints {
+        Plan::default()
+    } else {
+        plan_of(&jobs[..wave])
+    };
+    let node = [author.node.into()];
+    let opening = [(LOCK, &[][..]), (STANDING, &node[..])];
+    let mut opening = conn.open_wave(&opening, &plan).await?.into_iter();
+    let mut integer = || {
+        let row = opening.next().and_then(|rows| rows.into_iter().next());
+        row.map_or(0, |mut row| row.int())
+    };
+    let (before, is_alive) = (integer(), integer() != 0);
+    if !is_alive {
         return Err(StoreError::Unavailable {
             reason: UnavailableReason::LeaseEnded,
         });
     }
+    match &mut conn.wave {
+        Some(wave) if !savepoints => wave.clock = before,
+        wave => *wave = None,
+    }
     let mut results = Vec::with_capacity(jobs.len());
-    for job in jobs {
+    for (place, job) in jobs.iter().enumerate() {
+        if place == wave {
+            wave += wave_of(&jobs[place..]);
+            conn.open_wave(&[], &plan_of(&jobs[place..wave])).await?;
+        }
         if savepoints {
             conn.send("SAVEPOINT job").await?;
         }
@@ -199,10 +232,43 @@ async fn attempt(
     }
     let args = [author.node.into(), group.into()];
     conn.execute(SET_GROUP, &args).await?;
+    conn.wave = None;
     Ok(Some(Group {
-        before: Seq(before),
+        before: Seq(before.cast_unsigned()),
         results,
     }))
+}
+
+/// How many of the jobs make the next wave.
+fn wave_of(jobs: &[Job]) -> usize {
+    wave::length(jobs.iter().map(|job| match job {
+        Job::Commit(commit, _) => Some(commit.as_ref()),
+        _ => None,
+    }))
+}
+
+/// What the jobs of a wave ask first.
+fn plan_of(jobs: &[Job]) -> Plan<'_> {
+    let mut plan = Plan::default();
+    let mut asked: Vec<(Lookup, HashSet<&str>)> = Vec::new();
+    let mut ask = |lookup: Lookup, id| match asked.iter_mut().find(|(known, _)| *known == lookup) {
+        Some((_, ids)) => _ = ids.insert(id),
+        None => asked.push((lookup, HashSet::from([id]))),
+    };
+    for job in jobs {
+        if let Job::Commit(commit, _) = job {
+            ask(LEASE, commit.session_id.as_str());
+            for (lookup, id) in ahead::lookups(commit) {
+                ask(lookup, id);
+            }
+            let (messages, parts) = ahead::inserts(commit);
+            plan.messages += messages;
+            plan.parts += parts;
+        }
+    }
+    let list = |(lookup, ids): (Lookup, HashSet<_>)| (lookup, ids.into_iter().collect());
+    plan.lookups = asked.into_iter().map(list).collect();
+    plan
 }
 
 /// Whether the transaction has failed with it.

@@ -13,9 +13,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresOptions;
 use crate::cluster::{Leave, Register, Renew, Standing};
-use crate::conn::{Writing, connect, unreachable_now};
+use crate::conn::{connect, unreachable_now};
 use crate::hints::Hint;
 use crate::incidents::Incidents;
+use crate::writing::Writing;
 
 /// At most one notification in this time.
 const HINTS: Duration = Duration::from_millis(20);

@@ -19,7 +19,10 @@ mod readers;
 mod schema;
 mod store;
 mod tls;
+mod values;
+mod wave;
 mod writer;
+mod writing;
 
 pub use address::{Address, AddressError};
 pub use options::PostgresOptions;

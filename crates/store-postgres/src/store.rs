@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::PostgresOptions;
 use crate::cluster::{Register, Standing, first};
-use crate::conn::{Refusal, Writing, connect};
+use crate::conn::{Refusal, connect};
 use crate::feed::Told;
 use crate::group::{Job, Reply};
 use crate::heart::Heart;
@@ -31,6 +31,7 @@ use crate::readers::{Readers, View};
 use crate::schema;
 use crate::tls;
 use crate::writer::Writer;
+use crate::writing::Writing;
 
 /// Hints that may wait, in and out.
 const HINTS: usize = 256;

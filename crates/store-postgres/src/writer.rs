@@ -13,11 +13,12 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresOptions;
 use crate::cluster::Standing;
-use crate::conn::{Backend, Trouble, Writing, connect, unreachable_now};
+use crate::conn::{Backend, Trouble, connect, unreachable_now};
 use crate::feed::Told;
 use crate::group::{Author, Done, Failure, Group, Job, Open, apply, decide};
 use crate::hints::Hint;
 use crate::incidents::Incidents;
+use crate::writing::Writing;
 
 /// Most jobs that become durable together.
 const GROUP: usize = 256;

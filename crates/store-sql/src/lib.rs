@@ -5,6 +5,7 @@
 //! an [`Op`] over it. Statements are written with `$1`, `$2`, …: a driver of a database with
 //! other placeholders translates them (in SQLite `$1` is a *name*, so `$1` must become `?1`).
 
+pub mod ahead;
 mod commit;
 mod op;
 mod read;

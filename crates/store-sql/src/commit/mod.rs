@@ -54,7 +54,7 @@ impl Op for MarkDegraded<'_> {
 }
 
 /// Commits of so many changes look up all that they put at once.
-const LARGE_COMMIT: usize = 64;
+pub(crate) const LARGE_COMMIT: usize = 64;
 
 /// Payload of events about rows that are gone.
 #[derive(Debug, Serialize, Deserialize)]

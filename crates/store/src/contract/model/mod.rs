@@ -89,11 +89,17 @@ impl<B: Backend + Default + 'static> StateMachineTest for Comparison<B> {
                     pair.backend.open(pair.store_heard.clone()).await
                 });
             }
-            Step::Commit(commit) => {
-                let model = pair.model.commit(commit.clone());
-                let store = pair.store.commit(commit);
-                let (model, store) = pair.runtime.block_on(async { (model.await, store.await) });
-                assert_eq!(format!("{model:?}"), format!("{store:?}"));
+            Step::Commits(commits) => {
+                let model: Vec<_> = commits
+                    .iter()
+                    .cloned()
+                    .map(|c| pair.model.commit(c))
+                    .collect();
+                let store: Vec<_> = commits.into_iter().map(|c| pair.store.commit(c)).collect();
+                for (model, store) in model.into_iter().zip(store) {
+                    let done = pair.runtime.block_on(async { (model.await, store.await) });
+                    assert_eq!(format!("{:?}", done.0), format!("{:?}", done.1));
+                }
             }
         }
         let (model, store) = pair.runtime.block_on(async {

@@ -16,8 +16,8 @@ use crate::rules::LARGE_BODY;
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A commit.
-    Commit(Commit),
+    /// Commits, all asked for before the first is answered.
+    Commits(Vec<Commit>),
     /// The store is closed and opened again.
     Reopen,
 }
@@ -49,8 +49,11 @@ impl ReferenceStateMachine for Script {
             before,
         });
         let step = prop_oneof![
-            20 => commit().prop_map(Step::Commit),
-            1 => creation().prop_map(Step::Commit),
+            15 => commit().prop_map(|commit| Step::Commits(vec![commit])),
+            5 => proptest::collection::vec(commit(), 2..12).prop_map(Step::Commits),
+            1 => creation().prop_map(|commit| Step::Commits(vec![commit])),
+            1 => (commit(), creation(), commit(), commit())
+                .prop_map(|(a, b, c, d)| Step::Commits(vec![a, b, c, d])),
             1 => Just(Step::Reopen),
         ];
         (step, probe).boxed()
