@@ -8,6 +8,7 @@ use sessiond_store::{EventQuery, Feed, Scope, StoreResult};
 use sessiond_store_sql::{EventsAfter, Op, Tx};
 
 use crate::cluster::first;
+use crate::measures::Measures;
 use crate::readers::{Readers, View};
 
 /// Events read at once.
@@ -22,6 +23,7 @@ const PART: &str = "SELECT p.id, m.id, s.id, s.directory, s.project_id, COALESCE
 pub(crate) struct Told {
     feed: Arc<dyn Feed>,
     readers: Arc<Readers>,
+    measures: Arc<Measures>,
     /// The newest event that was told, or was there at the start.
     until: Seq,
     /// Sessions with rows that could not be read.
@@ -29,10 +31,17 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub(crate) fn new(feed: Arc<dyn Feed>, readers: Arc<Readers>, until: Seq) -> Self {
+    pub(crate) fn new(
+        feed: Arc<dyn Feed>,
+        readers: Arc<Readers>,
+        measures: Arc<Measures>,
+        until: Seq,
+    ) -> Self {
+        measures.told(until.0);
         Self {
             feed,
             readers,
+            measures,
             until,
             damaged: Vec::new(),
         }
@@ -56,6 +65,7 @@ impl Told {
             let events: Arc<[Arc<Event>]> = page.events.into_iter().map(Arc::new).collect();
             self.tell(&events);
             self.until = self.until.max(page.next);
+            self.measures.told(self.until.0);
             if !page.more {
                 return Ok(());
             }
@@ -74,6 +84,7 @@ impl Told {
                 self.until = last.seq;
             }
         }
+        self.measures.told(self.until.0);
     }
 
     fn tell(&self, events: &Arc<[Arc<Event>]>) {

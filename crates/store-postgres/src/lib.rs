@@ -14,6 +14,7 @@ mod heart;
 mod hints;
 mod incidents;
 mod leases;
+mod measures;
 mod options;
 mod readers;
 mod schema;

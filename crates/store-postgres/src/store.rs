@@ -27,6 +27,7 @@ use crate::feed::Told;
 use crate::group::{Job, Reply};
 use crate::heart::Heart;
 use crate::incidents::Incidents;
+use crate::measures::Measures;
 use crate::readers::{Readers, View};
 use crate::schema;
 use crate::tls;
@@ -48,6 +49,7 @@ pub struct PostgresStore {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Readers>,
     incidents: Arc<Incidents>,
+    measures: Arc<Measures>,
     writable: Arc<AtomicBool>,
     closed: AtomicBool,
     /// The writer and the heart, which goes when the writer has gone.
@@ -92,6 +94,7 @@ impl PostgresStore {
         let standing = Arc::new(Standing::new(registration, options));
         let readers = Arc::new(Readers::new(options, tls.clone(), incidents.clone())?);
         let writable = Arc::new(AtomicBool::new(true));
+        let measures = Arc::<Measures>::default();
         let (jobs, queue) = mpsc::channel(options.queue.max(1));
         let (outgoing, out_queue) = mpsc::channel(HINTS);
         let (incoming, in_queue) = mpsc::channel(HINTS);
@@ -109,7 +112,13 @@ impl PostgresStore {
             tls,
             standing: standing.clone(),
             incidents: incidents.clone(),
-            told: Told::new(options.feed.clone(), readers.clone(), last),
+            told: Told::new(
+                options.feed.clone(),
+                readers.clone(),
+                measures.clone(),
+                last,
+            ),
+            measures: measures.clone(),
             writable: writable.clone(),
             hints: outgoing,
             link: Some((conn, link.backend)),
@@ -124,6 +133,7 @@ impl PostgresStore {
             jobs,
             readers,
             incidents,
+            measures,
             writable,
             closed: AtomicBool::new(false),
             tasks: Mutex::new(vec![writer, heart]),
@@ -182,19 +192,19 @@ impl PostgresStore {
     }
 }
 
-/// The number of sessions, and bytes.
+/// The newest event, the number of sessions, and bytes.
 #[derive(Clone, Copy, Debug)]
 struct Size;
 
 impl Op for Size {
-    type Out = (u64, u64);
+    type Out = (u64, u64, u64);
 
-    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<(u64, u64)> {
-        let (_, sessions) = ops::Counters.run(tx).await?;
+    async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<(u64, u64, u64)> {
+        let (newest, sessions) = ops::Counters.run(tx).await?;
         let bytes = first(tx, SIZE, &[])
             .await?
             .map_or(0, |mut row| row.unsigned());
-        Ok((sessions, bytes))
+        Ok((newest.0, sessions, bytes))
     }
 }
 
@@ -391,14 +401,14 @@ impl Store for PostgresStore {
             self.open_still()?;
             return Err(unavailable(UnavailableReason::Unreachable));
         }
-        let (sessions, bytes) = self.moving(Size).await?;
+        let (newest, sessions, bytes) = self.moving(Size).await?;
         Ok(StoreHealth {
             backend: "postgres",
             writable: self.writable.load(Ordering::Relaxed),
             sessions,
             bytes: Some(bytes),
             incidents: self.incidents.list(),
-            measures: Vec::new(),
+            measures: self.measures.list(newest),
         })
     }
 

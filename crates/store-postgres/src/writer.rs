@@ -18,6 +18,7 @@ use crate::feed::Told;
 use crate::group::{Author, Done, Failure, Group, Job, Open, apply, decide};
 use crate::hints::Hint;
 use crate::incidents::Incidents;
+use crate::measures::Measures;
 use crate::writing::Writing;
 
 /// Most jobs that become durable together.
@@ -39,6 +40,7 @@ pub(crate) struct Writer {
     pub(crate) standing: Arc<Standing>,
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) told: Told,
+    pub(crate) measures: Arc<Measures>,
     /// Whether the last write went through.
     pub(crate) writable: Arc<AtomicBool>,
     /// Hints for other nodes.
@@ -121,7 +123,9 @@ impl Writer {
     /// whole group fails, so does each of them.
     async fn make_durable(&mut self, jobs: &[Job]) -> Vec<StoreResult<Done>> {
         self.groups += 1;
+        let began = Instant::now();
         let done = self.settle(jobs).await;
+        self.measures.group(jobs.len(), began.elapsed());
         self.writable.store(done.is_ok(), Ordering::Relaxed);
         match done {
             Ok(group) => {
@@ -192,6 +196,7 @@ impl Writer {
             in_grace: self.standing.in_grace(),
         };
         conn.trouble = None;
+        self.measures.attempt();
         let done = apply(&mut conn, author, self.groups, jobs).await;
         if let Err(Failure::Undecided(_)) = &done {
             let open = Open {
