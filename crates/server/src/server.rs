@@ -84,7 +84,7 @@ impl Server {
         let url = local_url(addr);
         let rooms = Rooms::open(&config, &url, &metrics).await?;
         let (token, first_start) = token(&config)?;
-        if let Some(token) = &token {
+        for token in token.iter().chain(&config.cluster.token) {
             rooms.engine.keep_secret(token.reveal());
         }
         let stop = Stop::default();
@@ -94,7 +94,8 @@ impl Server {
         };
         let node = rooms.engine.node().map(|node| node.name);
         let forward = match &node {
-            Some(name) => Forward::new(&config.cluster, name).map_err(StartError::Client)?,
+            Some(name) => Forward::new(&config.cluster, name, rooms.engine.clone())
+                .map_err(StartError::Client)?,
             None => None,
         };
         let front = Arc::new(

@@ -4,9 +4,11 @@
 //! sent to the other node, and the answer is that node's. A request is passed on once: two nodes
 //! that each believe the other has a session say so instead of asking each other for ever.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, ORIGIN, REFERER, TE, TRAILER,
@@ -14,7 +16,9 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
-use sessiond_engine::Elsewhere;
+use futures::{Stream, StreamExt as _, stream};
+use sessiond_engine::{Elsewhere, Engine};
+use tokio::sync::Mutex;
 
 use super::auth::Auth;
 use super::surface::{Refusal, Surface};
@@ -24,6 +28,8 @@ use crate::{ClusterConfig, Token};
 pub(super) const FORWARDED: HeaderName = HeaderName::from_static("x-sessiond-forwarded");
 /// Longest until another node takes the connection.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Between two looks whether a node lives that has not answered yet.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is about one connection, or about the client and this node alone.
 const OWN: [HeaderName; 12] = [
@@ -47,13 +53,18 @@ pub(crate) struct Forward {
     token: Token,
     admits: Auth,
     node: HeaderValue,
+    roll: Arc<Roll>,
     /// Requests passed on.
     pub(super) count: AtomicU64,
 }
 
 impl Forward {
     /// `None` when there is no token that nodes show each other. `node` is this node's name.
-    pub(crate) fn new(config: &ClusterConfig, node: &str) -> Result<Option<Self>, reqwest::Error> {
+    pub(crate) fn new(
+        config: &ClusterConfig,
+        node: &str,
+        engine: Engine,
+    ) -> Result<Option<Self>, reqwest::Error> {
         let Some(token) = config.token.clone() else {
             return Ok(None);
         };
@@ -62,12 +73,18 @@ impl Forward {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none())
+            // Nodes reach each other themselves; nobody between is to see their token.
+            .no_proxy()
             .build()?;
         Ok(Some(Self {
             client,
             admits: Auth::new(&token),
             token,
             node: HeaderValue::from_str(node).unwrap_or(HeaderValue::from_static("node")),
+            roll: Arc::new(Roll {
+                engine,
+                alive: Mutex::default(),
+            }),
             count: AtomicU64::new(0),
         }))
     }
@@ -100,12 +117,17 @@ impl Forward {
             .headers(headers)
             .bearer_auth(self.token.reveal())
             .body(body)
-            .send()
-            .await;
+            .send();
+        // A prompt is answered when it is done, however long that takes; but a node that stands
+        // still, or whose machine is gone, would be waited for without end.
+        let asked = tokio::select! {
+            asked = asked => asked.map_err(|error| error.without_url().to_string()),
+            () = death(self.roll.clone(), to.node.clone()) => Err("its lease has ended".to_owned()),
+        };
         match asked {
-            Ok(answer) => answered(answer),
+            Ok(answer) => answered(answer, Box::pin(death(self.roll.clone(), to.node.clone()))),
             Err(error) => {
-                tracing::warn!(node = to.node, error = %error.without_url(), "a request could not be passed on");
+                tracing::warn!(node = to.node, error, "a request could not be passed on");
                 Refusal::NodeAway {
                     node: to.node.clone(),
                 }
@@ -115,7 +137,68 @@ impl Forward {
     }
 }
 
-fn answered(answer: reqwest::Response) -> Response<Body> {
+/// Which nodes live.
+struct Roll {
+    engine: Engine,
+    /// The names of those that lived at the last look.
+    alive: Mutex<Option<(Instant, Vec<String>)>>,
+}
+
+impl Roll {
+    async fn is_alive(&self, node: &str) -> bool {
+        // Held while the store is asked: many requests ask it once.
+        let mut alive = self.alive.lock().await;
+        if alive
+            .as_ref()
+            .is_none_or(|(at, _)| at.elapsed() >= LOOK_EVERY)
+        {
+            // Who can't look believes no one dead.
+            let Ok(nodes) = self.engine.nodes().await else {
+                return true;
+            };
+            let names = nodes.into_iter().filter(|n| n.alive).map(|n| n.name);
+            *alive = Some((Instant::now(), names.collect()));
+        }
+        alive
+            .as_ref()
+            .is_some_and(|(_, names)| names.iter().any(|name| name == node))
+    }
+}
+
+/// Returns when a node lives no more.
+async fn death(roll: Arc<Roll>, node: String) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if !roll.is_alive(&node).await {
+            return;
+        }
+    }
+}
+
+/// A body that breaks off when its sender dies.
+fn until<S>(
+    body: S,
+    death: impl Future<Output = ()> + Unpin + Send,
+) -> impl Stream<Item = Result<Bytes, BoxError>> + Send
+where
+    S: Stream<Item = reqwest::Result<Bytes>> + Unpin + Send,
+{
+    stream::unfold(Some((body, death)), |rest| async {
+        let (mut body, mut death) = rest?;
+        tokio::select! {
+            chunk = body.next() => match chunk? {
+                Ok(chunk) => Some((Ok(chunk), Some((body, death)))),
+                Err(error) => Some((Err(error.without_url().into()), None)),
+            },
+            () = &mut death => Some((Err("the node that answers is gone".into()), None)),
+        }
+    })
+}
+
+fn answered(
+    answer: reqwest::Response,
+    death: impl Future<Output = ()> + Unpin + Send + 'static,
+) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     let mut headers = answer.headers().clone();
@@ -123,6 +206,6 @@ fn answered(answer: reqwest::Response) -> Response<Body> {
         headers.remove(name);
     }
     *response.headers_mut() = headers;
-    *response.body_mut() = Body::from_stream(answer.bytes_stream());
+    *response.body_mut() = Body::from_stream(until(answer.bytes_stream(), death));
     response
 }

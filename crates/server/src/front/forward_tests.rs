@@ -14,7 +14,7 @@ use sessiond_api::ApiState;
 use sessiond_engine::{Engine, EngineConfig, Hub};
 use sessiond_model::{HybridIds, SystemClock};
 use sessiond_opencode::{OpenCodeState, ServerPaths};
-use sessiond_store::{MemoryCluster, Store};
+use sessiond_store::{MemoryCluster, MemoryStore, Store};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +37,7 @@ impl Vitals for Well {
 struct Node {
     url: String,
     engine: Engine,
-    store: Arc<dyn Store>,
+    store: Arc<MemoryStore>,
     front: Arc<Front>,
     stop: Stop,
     _dir: tempfile::TempDir,
@@ -47,8 +47,20 @@ async fn node(cluster: &MemoryCluster, name: &str) -> Node {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr: SocketAddr = listener.local_addr().unwrap();
     let url = format!("http://{addr}");
+    node_known_as(cluster, name, listener, &url).await
+}
+
+/// A node that listens in one place and tells others of another.
+async fn node_known_as(
+    cluster: &MemoryCluster,
+    name: &str,
+    listener: TcpListener,
+    known_as: &str,
+) -> Node {
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    let url = format!("http://{addr}");
     let hub = Arc::new(Hub::new());
-    let store: Arc<dyn Store> = Arc::new(cluster.join(name, Some(&url), hub.clone()));
+    let store = Arc::new(cluster.join(name, Some(known_as), hub.clone()));
     let clock = Arc::new(SystemClock);
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(
@@ -93,7 +105,8 @@ async fn node(cluster: &MemoryCluster, name: &str) -> Node {
         Arc::new(Well),
         stop.draining.clone(),
     );
-    let front = Arc::new(front.with_forward(Forward::new(&config.cluster, name).unwrap()));
+    let front =
+        Arc::new(front.with_forward(Forward::new(&config.cluster, name, engine.clone()).unwrap()));
     let accept = crate::net::accept(
         listener,
         front.clone(),
@@ -257,4 +270,34 @@ async fn only_nodes_pass_requests_on_and_only_once() {
     assert_eq!(status, 503, "{problem}");
     assert_eq!(headers["retry-after"], "2");
     assert_eq!(b.passed_on(), 0);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_node_that_stands_still() {
+    let cluster = MemoryCluster::new(Arc::new(SystemClock), Duration::from_secs(3));
+    let b = node(&cluster, "b").await;
+    // Takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let known_as = format!("http://{}", silent.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let a = node_known_as(&cluster, "a", listener, &known_as).await;
+    let made = a.ask("POST", "/v1/sessions", &json!({})).await.2;
+    let at = format!("/opencode/session/{}/message", made["id"].as_str().unwrap());
+    let prompt = json!({"noReply": true, "parts": [{"type": "text", "text": "hello"}]});
+    let asked = b.ask("POST", &at, &prompt);
+    let stand_still = async {
+        let taken = silent.accept().await;
+        a.store.pause(true);
+        taken.unwrap()
+    };
+    let (answer, _taken) = tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::join!(asked, stand_still)
+    })
+    .await
+    .expect("an answer");
+    assert_eq!(answer.0, 503, "{answer:?}");
+    assert!(answer.1.contains_key("retry-after"));
+
+    let (status, _, said) = b.ask("POST", &at, &prompt).await;
+    assert_eq!(status, 200, "{said}");
 }
