@@ -5,7 +5,6 @@
 //! that each believe the other has a session say so instead of asking each other for ever.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
@@ -54,8 +53,6 @@ pub(crate) struct Forward {
     admits: Auth,
     node: HeaderValue,
     roll: Arc<Roll>,
-    /// Requests passed on.
-    pub(super) count: AtomicU64,
 }
 
 impl Forward {
@@ -85,7 +82,6 @@ impl Forward {
                 engine,
                 alive: Mutex::default(),
             }),
-            count: AtomicU64::new(0),
         }))
     }
 
@@ -103,7 +99,6 @@ impl Forward {
         body: Bytes,
         surface: Surface,
     ) -> Response<Body> {
-        self.count.fetch_add(1, Ordering::Relaxed);
         let base = to.url.as_deref().unwrap_or_default();
         let path = uri.path_and_query().map_or("/", |p| p.as_str());
         let mut headers = head.headers.clone();

@@ -149,8 +149,7 @@ impl Node {
     }
 
     fn passed_on(&self) -> u64 {
-        let forward = self.front.forward.as_ref().unwrap();
-        forward.count.load(Ordering::SeqCst)
+        self.front.metrics.forwards.load(Ordering::SeqCst)
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) commits: AtomicU64,
     pub(crate) events: AtomicU64,
     pub(crate) panics: AtomicU64,
+    pub(crate) forwards: AtomicU64,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) connections: AtomicUsize,
     started: Instant,
@@ -61,6 +62,7 @@ impl Metrics {
             commits: AtomicU64::new(0),
             events: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            forwards: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             started: Instant::now(),
@@ -109,14 +111,23 @@ impl Metrics {
         let counters = [
             (
                 "sessiond_commits_total",
-                "Commits that changed something.",
+                "Commits that changed something, by any node that shares the store.",
                 &self.commits,
             ),
-            ("sessiond_events_total", "Events committed.", &self.events),
+            (
+                "sessiond_events_total",
+                "Events committed, by any node that shares the store.",
+                &self.events,
+            ),
             (
                 "sessiond_panics_total",
                 "Requests that ended in a panic.",
                 &self.panics,
+            ),
+            (
+                "sessiond_forwards_total",
+                "Requests passed on to the node that has the session.",
+                &self.forwards,
             ),
         ];
         for (name, help, count) in counters {

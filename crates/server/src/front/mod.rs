@@ -289,6 +289,7 @@ impl Front {
             Some(to) if to.url.is_some() => {
                 let to = to.clone();
                 drop(response);
+                self.metrics.forwards.fetch_add(1, Ordering::Relaxed);
                 forward
                     .pass_on(&to, &again, &again.uri, body, surface)
                     .await
