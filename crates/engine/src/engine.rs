@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use sessiond_agent::{Availability, Catalogue, HostLimits};
 use sessiond_model::{
     AgentBinding, AgentProfile, Change, Clock, Commit, FileChange, IdGen, Project, ProjectId,
-    Require, SessionId, Timestamp, Todo, Turn, TurnId, Usage,
+    Require, Session, SessionId, Timestamp, Todo, Turn, TurnId, Usage,
 };
 use sessiond_store::{
     CommitFuture, EntityKind, EventPage, EventQuery, Leases, Store, StoreError, TurnQuery,
@@ -135,11 +135,14 @@ impl Inner {
     }
 
     /// Tells whoever listens to this session now.
-    pub(crate) fn notice(&self, live: &Live, body: NoticeBody) {
-        let place = (live.directory(), live.project_id());
+    pub(crate) fn notice(&self, session: &Session, body: NoticeBody) {
+        let place = (
+            session.directory.as_str().into(),
+            session.project_id.clone(),
+        );
         let now = self.clock.now();
         self.hub
-            .notice(Some(live.id.clone()), Some(place), now, body);
+            .notice(Some(session.id.clone()), Some(place), now, body);
     }
 
     /// The live session; where several nodes share the store, this one takes it for that.
@@ -177,6 +180,7 @@ impl Engine {
         crate::recovery::recover(&engine.0).await?;
         if let Some(lost) = lost {
             engine.0.keep_leases(lost);
+            engine.0.echo();
         }
         engine.0.keep_purging();
         Ok(engine)

@@ -15,8 +15,9 @@ use sessiond_model::{
     Event, EventBody, MessageId, Part, PartBody, PartId, ProjectId, Seq, SessionId, Timestamp,
 };
 use sessiond_store::Feed;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::echo::is_telling;
 use crate::{Notice, NoticeBody};
 
 /// Signals kept for a subscriber that is behind. One that falls further back pages the log.
@@ -126,6 +127,8 @@ pub struct Hub {
     hasher: RandomState,
     /// Notices given so far.
     noticed: AtomicU64,
+    /// Who finds notices for events of other nodes.
+    echo: OnceLock<mpsc::Sender<Arc<Event>>>,
 }
 
 /// An open part and where it is.
@@ -161,6 +164,7 @@ impl Hub {
             published_by: Box::new([const { AtomicU64::new(0) }; GENERATIONS]),
             hasher: RandomState::new(),
             noticed: AtomicU64::new(0),
+            echo: OnceLock::new(),
         }
     }
 
@@ -168,6 +172,12 @@ impl Hub {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.ring.receiver_count()
+    }
+
+    /// Has this one find what is to be told beside events; see [`crate::echo`].
+    pub(crate) fn echo_to(&self, sender: mpsc::Sender<Arc<Event>>) {
+        // A hub has one engine.
+        let _ = self.echo.set(sender);
     }
 
     /// Rises whenever something of this session (of any, without one) was published.
@@ -294,6 +304,10 @@ impl Feed for Hub {
             return;
         }
         for event in events.iter() {
+            if let Some(echo) = self.echo.get().filter(|_| is_telling(event)) {
+                // Full: nothing is told, and nothing lasts less for it.
+                let _ = echo.try_send(event.clone());
+            }
             let signal = if weight(event) > INLINE_LIMIT {
                 Signal::Large(Arc::new(Event {
                     body: EventBody::Superseded(event.body.kind()),

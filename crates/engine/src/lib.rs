@@ -13,6 +13,7 @@ mod blocks;
 mod commands;
 mod context;
 mod doubt;
+mod echo;
 mod engine;
 mod error;
 mod export;

@@ -245,12 +245,13 @@ impl Engine {
             }
             other => other?,
         };
+        let Some(session) = committed.session else {
+            return Err(EngineError::Internal("an update without a session".into()));
+        };
         if is_switch {
-            self.0.notice(&*self.0.live(id).await?, switched);
+            self.0.notice(&session, switched);
         }
-        committed
-            .session
-            .ok_or_else(|| EngineError::Internal("an update without a session".into()))
+        Ok(session)
     }
 
     /// Child sessions, oldest first.

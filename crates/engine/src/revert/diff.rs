@@ -8,7 +8,6 @@ use sessiond_model::{
 
 use super::plan;
 use crate::engine::{Inner, Result};
-use crate::live::Live;
 use crate::turn::relative;
 use crate::{Engine, NoticeBody};
 
@@ -73,11 +72,11 @@ impl Inner {
     }
 
     /// Tells those who watch what the session changed, all in all.
-    pub(crate) async fn tell_changes(&self, live: &Live, session: &Session) {
+    pub(crate) async fn tell_changes(&self, session: &Session) {
         let changes = match self.visible_changes(session).await {
             Ok(changes) => changes,
             Err(e) => {
-                tracing::warn!(session = %live.id, error = %e, "the changes can't be read");
+                tracing::warn!(session = %session.id, error = %e, "the changes can't be read");
                 return;
             }
         };
@@ -89,7 +88,7 @@ impl Inner {
             file: relative(&c.diff.file, root),
             ..c.diff
         });
-        self.notice(live, NoticeBody::DiffChanged(shown.collect()));
+        self.notice(session, NoticeBody::DiffChanged(shown.collect()));
     }
 
     /// The size of what can be seen: lines of all turns, each file once.

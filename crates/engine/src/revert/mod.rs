@@ -287,7 +287,7 @@ impl Inner {
         let session = committed
             .session
             .ok_or_else(|| EngineError::Internal("a revert without a session".into()))?;
-        self.tell(live, &session, &files, &warnings).await;
+        self.tell(&session, &files, &warnings).await;
         Ok(Reverted {
             session,
             files,
@@ -296,14 +296,8 @@ impl Inner {
     }
 
     /// Tells those who watch.
-    async fn tell(
-        &self,
-        live: &Live,
-        session: &Session,
-        files: &[RestoreFile],
-        warnings: &[String],
-    ) {
-        self.tell_changes(live, session).await;
+    async fn tell(&self, session: &Session, files: &[RestoreFile], warnings: &[String]) {
+        self.tell_changes(session).await;
         let left: Vec<_> = files.iter().filter(|f| f.conflict.is_some()).collect();
         if left.is_empty() && warnings.is_empty() {
             return;
@@ -327,7 +321,7 @@ impl Inner {
             message.push_str(").");
         }
         self.notice(
-            live,
+            session,
             NoticeBody::Toast {
                 title: Some("Not all files were brought back".into()),
                 message,

@@ -3,8 +3,7 @@
 use sessiond_agent::{Effect, Outcome, verdict};
 use sessiond_model::{
     Change, MessageError, MessageId, MessageInfo, PartBody, PermissionOutcome, QuestionOutcome,
-    SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure, TurnKind, TurnState,
-    Usage, rules,
+    SessionPatch, Status, Timestamp, Tokens, Turn, TurnEnd, TurnFailure, TurnState, Usage, rules,
 };
 use sessiond_store::{AskQuery, EntityKind, StoreError, TurnQuery};
 
@@ -12,7 +11,7 @@ use super::{Cause, RETRY, Run, blank_answer, compaction, shell};
 use crate::actor::{Actor, Ended};
 use crate::bind::NotReady;
 use crate::engine::is_transient;
-use crate::{NoticeBody, QueuePolicy};
+use crate::{QueuePolicy, echo};
 
 impl Actor {
     /// Ends the turn: everything open is closed, cost and files are booked, and the session
@@ -115,10 +114,11 @@ impl Actor {
         // Of what is another's nothing more is told.
         let is_ours = !self.is_lost();
         if changed_files && is_ours {
-            self.inner.tell_changes(&self.live, &run.session).await;
+            self.inner.tell_changes(&run.session).await;
         }
-        if let Some(done) = done_notice(&run, compacted).filter(|_| is_ours) {
-            self.inner.notice(&self.live, done);
+        let said = echo::said_of(&run.turn.kind, &run.assistant.id, compacted);
+        if let Some(said) = said.filter(|_| is_ours) {
+            self.inner.notice(&run.session, said);
         }
         for id in &run.open {
             self.inner.hub.close_part(id);
@@ -294,19 +294,6 @@ impl Actor {
                 }
             }
         }
-    }
-}
-
-/// What OpenCode tells of a turn beside its messages.
-fn done_notice(run: &Run, compacted: bool) -> Option<NoticeBody> {
-    match &run.turn.kind {
-        TurnKind::Command { name, arguments } => Some(NoticeBody::CommandExecuted {
-            name: name.clone(),
-            arguments: arguments.clone(),
-            message_id: run.assistant.id.clone(),
-        }),
-        TurnKind::Compaction if compacted => Some(NoticeBody::Compacted),
-        _ => None,
     }
 }
 

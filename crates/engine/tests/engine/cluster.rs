@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::support::{World, prompt, texts, until};
 use sessiond_engine::{
-    AbortOptions, EngineError, Frame, NewSession, RevertOptions, SessionUpdate, Signal,
-    SubscribeOptions,
+    AbortOptions, EngineError, Frame, NewSession, NoticeBody, PromptInput, RevertOptions,
+    SessionUpdate, Signal, SubscribeOptions, TurnInput,
 };
 use sessiond_model::{
     EventBody, Seq, Session, SessionId, StatusKind, SystemClock, Turn, TurnState,
@@ -302,6 +302,57 @@ async fn text_that_grows_on_one_node_is_seen_on_another() {
         ours.starts_with(&known) && !known.is_empty(),
         "{known:?} of {ours:?}"
     );
+}
+
+#[tokio::test]
+async fn what_is_never_stored_is_told_on_other_nodes_too() {
+    let ((a, _), (b, _)) = two().await;
+    let session = a.session().await;
+    let everything = SubscribeOptions {
+        notices: true,
+        ..SubscribeOptions::default()
+    };
+    let mut stream = b.engine.subscribe(everything).await.unwrap();
+    let write = PromptInput {
+        agent: Some("auto".into()),
+        ..prompt("/write fresh.txt hello")
+    };
+    let turn = a.engine.prompt(&session.id, write).await.unwrap();
+    let turn = a.end(&turn.turn.unwrap()).await;
+    let to = RevertOptions {
+        message_id: turn.user_message_id.clone(),
+        part_id: None,
+        force: false,
+        lenient: false,
+    };
+    a.engine.revert(&session.id, to).await.unwrap();
+    let summary = a.engine.summarize(&session.id, TurnInput::default());
+    let summary = summary.await.unwrap().turn.unwrap();
+    assert_eq!(a.end(&summary).await.state, TurnState::Completed);
+
+    let told = async {
+        let mut files = Vec::new();
+        loop {
+            let frame = stream.next().await.unwrap().unwrap();
+            let Frame::Live(item) = frame else { continue };
+            let Signal::Notice(notice) = item.signal() else {
+                continue;
+            };
+            assert_eq!(notice.session_id.as_ref(), Some(&session.id));
+            assert_eq!(notice.directory.as_deref(), Some(&*session.directory));
+            match &notice.body {
+                NoticeBody::DiffChanged(diff) => {
+                    files.push(diff.iter().map(|d| d.file.clone()).collect::<Vec<_>>());
+                }
+                NoticeBody::Compacted => return files,
+                _ => {}
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(30), told).await;
+    let told = told.expect("what was changed, and the summary");
+    assert!(told[0][0].ends_with("fresh.txt"), "{told:?}");
+    assert!(told.contains(&vec![]), "{told:?}");
 }
 
 #[tokio::test]
