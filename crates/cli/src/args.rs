@@ -74,6 +74,9 @@ Examples:
   opencode import session.json              # in the directory of the project
   sessiond import opencode --file session.json   # into another sessiond")]
     Export(Export),
+    /// Move all sessions from one store to another, and compare both
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate(Migrate),
     /// Print the OpenAPI document of /v1
     Openapi,
     /// Serve the demo agent over stdio
@@ -185,6 +188,42 @@ pub(crate) struct ImportOpencode {
     /// Show all notes
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+const MIGRATE_HELP: &str = "\
+A store is `sqlite:DIR`, where DIR is a data directory (`sqlite:` is that of --data-dir), or the address of a
+database as in --store. No server may work with either of them meanwhile.
+
+The source is only read. The target must be empty; a move that was cut off goes on when the same command is
+run again, and until it is finished no server opens the target. At the end all rows of both sides are read
+again, counted and hashed, and have to be the same. Numbers of events are kept, so clients go on where they were.
+
+Only what is in the store is moved: the token, settings.json and snapshots/ (captures of worktrees, which undo
+needs) stay in the data directory, which a server goes on using with either store.
+
+Examples:
+  sessiond migrate --from sqlite: --to postgres://sessiond@db.example/sessiond
+  sessiond migrate --from postgres://sessiond@db.example/sessiond --to sqlite:/srv/sessiond
+  SESSIOND_MIGRATE_TO=\"postgres://sessiond:$PASSWORD@db.example/sessiond\" sessiond migrate --from sqlite:";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Migrate {
+    /// The store that has the sessions
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "SESSIOND_MIGRATE_FROM",
+        hide_env_values = true
+    )]
+    pub(crate) from: String,
+    /// The store that gets them
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "SESSIOND_MIGRATE_TO",
+        hide_env_values = true
+    )]
+    pub(crate) to: String,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod files;
 mod front;
+mod moving;
 mod net;
 mod node;
 mod rooms;
@@ -28,6 +29,9 @@ pub use config::{
 pub use doctor::{Check, check_data};
 pub use error::StartError;
 pub use files::raise_file_limit;
+pub use moving::{
+    MoveError, MoveReport, Moved, Phase, Progress, StorePlace, StorePlaceError, migrate,
+};
 pub use rooms::openapi_json;
 pub use server::{Running, Server};
 pub use signals::Signals;

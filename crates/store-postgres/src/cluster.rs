@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use sessiond_model::{SessionId, Timestamp};
-use sessiond_store::{Node, StoreResult};
-use sessiond_store_sql::{Arg, Op, Row, Tx};
+use sessiond_store::{Node, StoreError, StoreResult};
+use sessiond_store_sql::{Arg, META_MOVING, Op, Row, Tx};
 use tokio::sync::{Notify, watch};
 
 use crate::PostgresOptions;
@@ -33,6 +33,14 @@ const REGISTER: &str = concat!(
     now!(),
     " AS now) t RETURNING number, epoch, started_at, expires_at"
 );
+/// Names of the nodes that are alive.
+pub(crate) const LIVING: &str = concat!(
+    "SELECT name FROM node WHERE ended_at IS NULL AND expires_at > ",
+    now!(),
+    " ORDER BY name"
+);
+/// Asked after registering: a move marks the store first, and looks for nodes after that.
+const HALF_MOVED: &str = "SELECT 1 FROM meta WHERE name = $1";
 const RENEW: &str = concat!(
     "UPDATE node SET expires_at = ",
     now!(),
@@ -270,6 +278,12 @@ impl Op for Register<'_> {
             .await?
             .unwrap_or(Row::new(Vec::new()));
         let (number, epoch) = (row.unsigned(), row.unsigned());
+        let half = first(tx, HALF_MOVED, &[META_MOVING.into()]).await?;
+        if half.is_some() {
+            tx.query(END, &[number.into()]).await?;
+            let path = options.address.to_string().into();
+            return Err(StoreError::HalfMoved { path });
+        }
         let node = Node {
             number,
             name: options.node.clone(),

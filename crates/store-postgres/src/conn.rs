@@ -210,8 +210,16 @@ pub(crate) async fn rows(
     args: &[Arg<'_>],
 ) -> Result<Vec<Row>, Error> {
     let statement = prepared(client, spelled).await?;
+    read_rows(client, &statement, args).await
+}
+
+pub(crate) async fn read_rows(
+    client: &ClientWrapper,
+    statement: &Statement,
+    args: &[Arg<'_>],
+) -> Result<Vec<Row>, Error> {
     let args = args.iter().map(|arg| Bound(*arg));
-    let stream = client.query_raw(&statement, args).await?;
+    let stream = client.query_raw(statement, args).await?;
     pin_mut!(stream);
     let mut found = Vec::new();
     while let Some(row) = stream.try_next().await? {

@@ -15,6 +15,7 @@ mod hints;
 mod incidents;
 mod leases;
 mod measures;
+mod moving;
 mod options;
 mod readers;
 mod schema;
@@ -26,5 +27,6 @@ mod writer;
 mod writing;
 
 pub use address::{Address, AddressError};
+pub use moving::PostgresSite;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;

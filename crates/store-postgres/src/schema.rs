@@ -31,6 +31,25 @@ fn history() -> Vec<&'static Migration> {
     steps
 }
 
+/// The newest step.
+pub(crate) fn supported() -> i64 {
+    history().last().map_or(0, |step| step.version)
+}
+
+/// The newest step that a database has taken; `None` when it has no schema of ours.
+pub(crate) async fn found(client: &Client, schema: &str) -> StoreResult<Option<i64>> {
+    let read = failed("read the schema version");
+    let sql = "SELECT to_regclass($1) IS NOT NULL";
+    let table = format!("{schema}.migration");
+    let row = client.query_one(sql, &[&table]).await.map_err(&read)?;
+    if !row.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let sql = "SELECT coalesce(max(version), 0) FROM migration";
+    let row = client.query_one(sql, &[]).await.map_err(&read)?;
+    Ok(Some(row.get(0)))
+}
+
 fn failed(operation: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| fault(operation, error).0
 }
@@ -81,17 +100,9 @@ async fn fit(client: &Client) -> StoreResult<()> {
 
 async fn migrate(client: &mut Client, options: &PostgresOptions, schema: &str) -> StoreResult<()> {
     let read = failed("read the schema version");
-    let sql = "SELECT to_regclass($1) IS NOT NULL";
-    let table = format!("{schema}.migration");
-    let row = client.query_one(sql, &[&table]).await.map_err(&read)?;
-    let has_schema: bool = row.get(0);
-    let mut current = 0;
-    if has_schema {
-        let sql = "SELECT coalesce(max(version), 0) FROM migration";
-        current = client.query_one(sql, &[]).await.map_err(&read)?.get(0);
-    }
-    let history = history();
-    let supported = history.last().map_or(0, |step| step.version);
+    let found = found(client, schema).await?;
+    let (has_schema, current) = (found.is_some(), found.unwrap_or(0));
+    let (history, supported) = (history(), supported());
     if current > supported {
         return newer(client, options, current, supported).await;
     }

@@ -7,6 +7,7 @@
 
 pub mod ahead;
 mod commit;
+pub mod moving;
 mod op;
 mod read;
 mod row;
@@ -24,8 +25,8 @@ pub use read::{
     Unfinished, UsageOf,
 };
 pub use schema::{
-    Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS,
-    Migration, SCHEMA, TABLES,
+    Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_MOVING,
+    META_WRITTEN_BY, MIGRATIONS, Migration, SCHEMA, TABLES,
 };
 
 /// Statements whose cost must not grow with the store, for a driver's test of its query plans.

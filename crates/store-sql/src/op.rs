@@ -72,6 +72,19 @@ pub enum Value {
     Bytes(Vec<u8>),
 }
 
+impl Value {
+    /// This value for a placeholder; bytes that are no text are none.
+    #[must_use]
+    pub fn arg(&self) -> Arg<'_> {
+        match self {
+            Self::Int(value) => Arg::Int(*value),
+            Self::Real(value) => Arg::Real(*value),
+            Self::Text(value) => Arg::Text(value),
+            Self::Null | Self::Bytes(_) => Arg::Null,
+        }
+    }
+}
+
 /// One row of an answer, read column by column. A column that can't be read gives an empty
 /// value and marks the row as [bad](Row::is_bad), so that damage stays where it is.
 #[derive(Debug)]
@@ -88,6 +101,10 @@ impl Row {
             values: values.into_iter(),
             bad: false,
         }
+    }
+
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.values.collect()
     }
 
     /// Whether a column was not of the kind it was read as.

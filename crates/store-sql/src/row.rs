@@ -247,14 +247,17 @@ pub(crate) fn checksum(text: &str) -> i64 {
 
 /// SHA-256 in hexadecimal.
 pub(crate) fn sha256_hex(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    let empty = String::with_capacity(2 * bytes.len());
+    bytes.iter().fold(empty, |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 /// A value as the JSON text of a column.

@@ -114,6 +114,8 @@ pub const META_CLEAN: &str = "clean";
 pub const META_MIN_READER: &str = "min_reader";
 /// Name in `meta`: see [`Migration::min_writer`].
 pub const META_MIN_WRITER: &str = "min_writer";
+/// Name in `meta`: how far a move into this store has come, while it is not finished.
+pub const META_MOVING: &str = "moving";
 /// Name in `meta`: the version of sessiond that wrote the schema.
 pub const META_WRITTEN_BY: &str = "written_by";
 

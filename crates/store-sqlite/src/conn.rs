@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 use sessiond_model::SessionId;
 use sessiond_store::{StoreError, StoreResult, UnavailableReason};
 use sessiond_store_sql::{Arg, Op, Row, Tx, Value};
@@ -88,22 +88,30 @@ impl Conn {
     fn select(&mut self, sql: &'static str, args: &[Arg<'_>]) -> rusqlite::Result<Vec<Row>> {
         let address = sql.as_ptr().addr();
         let spelled = self.spelled.entry(address).or_insert_with(|| spell(sql));
-        let mut statement = self.db.prepare_cached(spelled)?;
-        for (index, arg) in args.iter().enumerate() {
-            statement.raw_bind_parameter(index + 1, bound(arg))?;
-        }
-        let columns = statement.column_count();
-        let mut rows = statement.raw_query();
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let mut values = Vec::with_capacity(columns);
-            for column in 0..columns {
-                values.push(value(row.get_ref(column)?));
-            }
-            found.push(Row::new(values));
-        }
-        Ok(found)
+        answer(self.db.prepare_cached(spelled)?, args)
     }
+
+    /// Runs a statement in SQLite's own spelling.
+    pub(crate) fn rows(&self, sql: &str, args: &[Arg<'_>]) -> rusqlite::Result<Vec<Row>> {
+        answer(self.db.prepare_cached(sql)?, args)
+    }
+}
+
+fn answer(mut statement: CachedStatement<'_>, args: &[Arg<'_>]) -> rusqlite::Result<Vec<Row>> {
+    for (index, arg) in args.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, bound(arg))?;
+    }
+    let columns = statement.column_count();
+    let mut rows = statement.raw_query();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(columns);
+        for column in 0..columns {
+            values.push(value(row.get_ref(column)?));
+        }
+        found.push(Row::new(values));
+    }
+    Ok(found)
 }
 
 impl Tx for Conn {
@@ -139,11 +147,11 @@ impl Tx for Conn {
 }
 
 /// `$1` means a *named* parameter to SQLite; the numbered one is `?1`.
-fn spell(sql: &str) -> String {
+pub(crate) fn spell(sql: &str) -> String {
     sql.replace('$', "?")
 }
 
-fn bound<'a>(arg: &'a Arg<'a>) -> ToSqlOutput<'a> {
+pub(crate) fn bound<'a>(arg: &'a Arg<'a>) -> ToSqlOutput<'a> {
     ToSqlOutput::Borrowed(match arg {
         Arg::Null => ValueRef::Null,
         Arg::Int(value) => ValueRef::Integer(*value),

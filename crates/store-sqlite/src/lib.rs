@@ -6,6 +6,7 @@ mod conn;
 mod failpoint;
 mod incidents;
 mod lock;
+mod moving;
 mod open;
 mod options;
 mod readers;
@@ -15,5 +16,6 @@ mod store;
 mod template;
 mod writer;
 
+pub use moving::SqliteSite;
 pub use options::SqliteOptions;
 pub use store::SqliteStore;

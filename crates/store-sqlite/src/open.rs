@@ -7,8 +7,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use sessiond_model::Timestamp;
 use sessiond_store::{StoreError, StoreResult};
 use sessiond_store_sql::{
-    Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_WRITTEN_BY, MIGRATIONS,
-    Migration, TABLES,
+    Dialect, META_CLEAN, META_EPOCH, META_MIN_READER, META_MIN_WRITER, META_MOVING,
+    META_WRITTEN_BY, MIGRATIONS, Migration, TABLES,
 };
 
 use crate::SqliteOptions;
@@ -96,6 +96,12 @@ fn open_writer(
         &options.version,
         options.clock.now(),
     )?;
+    let half = meta(&conn.db, META_MOVING).map_err(|e| fault("read the mark of a move", e))?;
+    if half.is_some() {
+        return Err(StoreError::HalfMoved {
+            path: path.to_owned(),
+        });
+    }
     let (epoch, unclean) = next_epoch(&conn.db).map_err(|e| fault("begin an epoch", e))?;
     Ok(Opened {
         conn,
@@ -119,7 +125,8 @@ pub(crate) fn open_reader(path: &Path, incidents: &Arc<Incidents>) -> StoreResul
     Ok(conn)
 }
 
-fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+/// A fact that the store keeps about itself.
+pub(crate) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT value FROM meta WHERE name = ?1";
     db.query_row(sql, [name], |row| row.get(0)).optional()
 }
@@ -150,7 +157,7 @@ pub(crate) fn mark_clean(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Brings the schema up to date: refuses a newer one, backs an older one up first.
-fn prepare_schema(
+pub(crate) fn prepare_schema(
     db: &Connection,
     path: &Path,
     history: &[Migration],

@@ -53,6 +53,15 @@ pub enum StoreError {
         /// The holder's address, when it has told it.
         url: Option<String>,
     },
+    /// A move from another store into this one was not finished.
+    #[error(
+        "{} holds only a part of what `sessiond migrate` is to bring: run that again, it goes on where it was cut off",
+        path.display()
+    )]
+    HalfMoved {
+        /// The database.
+        path: PathBuf,
+    },
     /// The database was written by a newer sessiond.
     #[error(
         "the database {} needs sessiond {needed} or newer: this one reads schema {supported}, it has {found}",

@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod export;
 mod import;
+mod migrate;
 mod serve;
 mod token;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Command::Import {
             from: ImportFrom::Opencode(from),
         } => import::run(&args.config()?, from),
+        Command::Migrate(migrate) => migrate::run(&args.config()?, migrate),
         Command::Openapi => openapi(),
         Command::DemoAgent => demo::run(),
     }

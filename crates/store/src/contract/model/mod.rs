@@ -54,25 +54,7 @@ impl<B: Backend + Default + 'static> StateMachineTest for Comparison<B> {
             model_heard,
             store_heard,
         };
-        // Something to work on; the last session is left to be created, or not to be there.
-        for (n, name) in SESSIONS[..3].iter().enumerate() {
-            let session = Session {
-                directory: DIRECTORIES[n % 2].into(),
-                ..fx::session(name)
-            };
-            let id = session.id.clone();
-            let mut changes = vec![fx::create(session)];
-            if n < 2 {
-                let first = fx::user(&id, NAMES[n], 100);
-                changes.push(Change::PutMessage(first));
-            }
-            let commit = Commit {
-                session_id: id,
-                fence: 2,
-                at: Timestamp(1_000),
-                require: Vec::new(),
-                changes,
-            };
+        for commit in beginning() {
             let model = pair.model.commit(commit.clone());
             pair.runtime.block_on(model).unwrap();
             let stored = pair.store.commit(commit);
@@ -120,19 +102,100 @@ impl<B: Backend + Default + 'static> StateMachineTest for Comparison<B> {
     }
 }
 
+/// Something to work on; the last session is left to be created, or not to be there.
+fn beginning() -> Vec<Commit> {
+    let create = |(n, name): (usize, &&str)| {
+        let session = Session {
+            directory: DIRECTORIES[n % 2].into(),
+            ..fx::session(name)
+        };
+        let id = session.id.clone();
+        let mut changes = vec![fx::create(session)];
+        if n < 2 {
+            let first = fx::user(&id, NAMES[n], 100);
+            changes.push(Change::PutMessage(first));
+        }
+        Commit {
+            session_id: id,
+            fence: 2,
+            at: Timestamp(1_000),
+            require: Vec::new(),
+            changes,
+        }
+    };
+    SESSIONS[..3].iter().enumerate().map(create).collect()
+}
+
+/// Plays a program on a backend, and leaves its store open.
+///
+/// # Panics
+/// When the store can't be closed or its first sessions can't be made.
+pub async fn play(backend: &mut dyn Backend, steps: &[Step]) -> Arc<dyn Store> {
+    let mut store = backend.open(Arc::<Recorder>::default()).await;
+    for commit in beginning() {
+        store.commit(commit).await.unwrap();
+    }
+    for step in steps {
+        match step {
+            Step::Reopen => {
+                store.close().await.unwrap();
+                store = backend.open(Arc::<Recorder>::default()).await;
+            }
+            Step::Commits(commits) => {
+                let done: Vec<_> = commits.iter().map(|c| store.commit(c.clone())).collect();
+                for done in done {
+                    // Whatever it is, it is the same everywhere.
+                    let _ = done.await;
+                }
+            }
+        }
+    }
+    store
+}
+
+/// What every read says, as one text.
+pub async fn everything(store: &dyn Store) -> String {
+    let probe = Probe {
+        after: 0,
+        limit: 1_000,
+        before: 0,
+    };
+    observe(store, &probe).await.join("\n")
+}
+
+/// Tries a test on so many random programs, or `PROPTEST_CASES`.
+///
+/// # Panics
+/// When the test does, with the smallest program found that makes it.
+pub fn each_program(cases: u32, test: impl Fn(&[Step])) {
+    let programs = Script::sequential_strategy(20..100);
+    let tried = TestRunner::new(config(cases)).run(&programs, |((), steps, _)| {
+        let steps: Vec<Step> = steps.into_iter().map(|(step, _)| step).collect();
+        test(&steps);
+        Ok(())
+    });
+    if let Err(error) = tried {
+        panic!("{error}");
+    }
+}
+
+fn config(cases: u32) -> Config {
+    let wanted = std::env::var("PROPTEST_CASES").ok();
+    Config {
+        cases: wanted.and_then(|n| n.parse().ok()).unwrap_or(cases),
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    }
+}
+
 /// Tries so many random programs, or `PROPTEST_CASES`, on a backend and the in-memory store. A few
 /// tell much, because each compares every read after every step.
 ///
 /// # Panics
 /// When they disagree, with the smallest program found that shows it.
 pub fn compare<B: Backend + Default + 'static>(cases: u32) {
-    let wanted = std::env::var("PROPTEST_CASES").ok();
-    let config = Config {
-        cases: wanted.and_then(|n| n.parse().ok()).unwrap_or(cases),
-        failure_persistence: None,
-        max_shrink_iters: 300,
-        ..Config::default()
-    };
+    let config = config(cases);
     let programs = Script::sequential_strategy(20..100);
     let tried = TestRunner::new(config.clone()).run(&programs, |(start, steps, seen)| {
         Comparison::<B>::test_sequential(config.clone(), start, steps, seen);
