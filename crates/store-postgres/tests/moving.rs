@@ -331,3 +331,23 @@ async fn what_differs_afterwards_is_not_used() {
     let report = run(sqlite.source().unwrap(), to).await.unwrap();
     assert_eq!(report.resumed, 0);
 }
+
+#[tokio::test]
+async fn what_a_text_of_postgres_cannot_hold_is_replaced_and_told() {
+    let (mut sqlite, there) = (Sqlite::new(), database());
+    let store = sqlite.open(Arc::<Recorder>::default()).await;
+    let session = Session {
+        title: "a\0b".into(),
+        ..fx::session("a")
+    };
+    let id = session.id.clone();
+    write(&store, &id, vec![fx::create(session)]).await;
+    store.close().await.unwrap();
+    let to = target(&there).await.unwrap();
+    let report = run(sqlite.source().unwrap(), to).await.unwrap();
+    assert_eq!(report.mended, 1);
+    let node = postgres(&there).await;
+    let title = node.session(&id).await.unwrap().unwrap().title;
+    assert_eq!(title, "a\u{fffd}b");
+    node.close().await.unwrap();
+}
