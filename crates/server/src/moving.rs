@@ -21,7 +21,7 @@ pub enum StorePlace {
     /// A data directory, or the database file in it; none is the configured data directory.
     Sqlite(Option<PathBuf>),
     /// A database server.
-    Postgres(Address),
+    Postgres(Box<Address>),
 }
 
 /// Why a text is not the place of a store. Never holds what was written: that may be a password.
@@ -40,7 +40,7 @@ impl FromStr for StorePlace {
 
     fn from_str(text: &str) -> Result<Self, StorePlaceError> {
         if Address::is_one(text) {
-            return Ok(Self::Postgres(text.parse()?));
+            return Ok(Self::Postgres(Box::new(text.parse()?)));
         }
         let path = match text.strip_prefix("sqlite:") {
             Some(path) => path.strip_prefix("//").unwrap_or(path),
