@@ -14,6 +14,7 @@ mod cases;
 mod error;
 mod http;
 mod load;
+mod nodes;
 mod report;
 mod server;
 mod setup;
@@ -32,6 +33,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure several nodes on one PostgreSQL, which is started for it
+    Nodes(nodes::Options),
     /// Serve an axum handler that does nothing; used by the bench itself
     #[command(hide = true)]
     Bare { addr: SocketAddr },
@@ -120,6 +123,12 @@ fn run(cli: Cli) -> Result<()> {
         .enable_all()
         .build()
         .map_err(BenchError::io("cannot start the runtime"))?;
+    if let Some(Command::Nodes(options)) = cli.command {
+        let report = runtime.block_on(nodes::run(options))?;
+        return std::io::stdout()
+            .write_all(report.as_bytes())
+            .map_err(BenchError::io("cannot print"));
+    }
     let json = cli.options.json.clone();
     let report = runtime.block_on(async { Bench::prepare(cli.options).await?.run().await })?;
     if let Some(path) = json {

@@ -70,6 +70,17 @@ impl Server {
         home: &Path,
         path: &str,
     ) -> Result<Self> {
+        Self::start_with(who, programs, home, path, |_| Vec::new()).await
+    }
+
+    /// Starts a server with more environment, which may depend on its address.
+    pub(crate) async fn start_with(
+        who: Who,
+        programs: &Programs,
+        home: &Path,
+        path: &str,
+        environment: impl FnOnce(SocketAddr) -> Vec<(&'static str, String)>,
+    ) -> Result<Self> {
         for dir in ["home", "work", "data"] {
             let dir = home.join(dir);
             std::fs::create_dir_all(&dir).map_err(BenchError::file("cannot create", &dir))?;
@@ -91,6 +102,7 @@ impl Server {
         };
         let mut command = command(who, programs, home, endpoint.addr)?;
         command
+            .envs(environment(endpoint.addr))
             .current_dir(home.join("work"))
             .stdin(Stdio::null())
             .stdout(output()?)
@@ -140,16 +152,7 @@ impl Server {
 
     /// Processor time used so far, to 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // After the name, which may hold blanks: state is field 3, utime 14, stime 15.
-        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let ticks: u64 = fields
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .filter_map(|f| f.parse::<u64>().ok())
-            .sum();
-        Duration::from_millis(ticks * 10)
+        cpu_of(self.pid, 2)
     }
 
     /// Commits so far, where the server counts them.
@@ -198,6 +201,25 @@ impl Server {
     pub(crate) fn bytes_on_disk(home: &Path) -> u64 {
         size_of_tree(&home.join("data"))
     }
+}
+
+/// Processor time of a process, to 10 ms: `2` for its own, `4` with that of its ended children.
+pub(crate) fn cpu_of(pid: u32, fields: usize) -> Duration {
+    let ticks = stat_of(pid)
+        .iter()
+        .skip(11)
+        .take(fields)
+        .filter_map(|f| f.parse::<u64>().ok())
+        .sum::<u64>();
+    Duration::from_millis(ticks * 10)
+}
+
+/// What `/proc/PID/stat` says after the name, which may hold blanks: the first is the state, the
+/// second the parent, the 12th to 15th are times.
+pub(crate) fn stat_of(pid: u32) -> Vec<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    fields.split(' ').map(str::to_owned).collect()
 }
 
 fn command(who: Who, programs: &Programs, home: &Path, addr: SocketAddr) -> Result<Command> {

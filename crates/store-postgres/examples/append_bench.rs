@@ -1,9 +1,11 @@
 //! How fast the store appends 1 KiB messages at 1, 16 and 64 concurrent sessions, beside plain
-//! inserts of the same rows over the same driver, one statement and one transaction each, on as
-//! many connections; and beside the SQLite store. All on one machine, in turns. PostgreSQL is a
+//! inserts of the same six rows over the same driver, prepared, on as many connections: each
+//! statement committed by itself, and all six in one transaction (which is as durable as ours,
+//! but neither checks anything nor numbers the events in one order); and beside the SQLite store.
+//! All on one machine, in turns; the ratios are the middle ones of the rounds. PostgreSQL is a
 //! private one that writes as in earnest (fsync), or that of `SESSIOND_TEST_POSTGRES`.
 //!
-//! `cargo run --release -p sessiond-store-postgres --example append_bench [seconds]`
+//! `cargo run --release -p sessiond-store-postgres --example append_bench [seconds] [rounds]`
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -112,8 +114,15 @@ async fn sqlite(concurrent: usize, length: Duration) -> f64 {
     rate
 }
 
-/// The same rows, each by a statement of its own, committed by itself, prepared.
-async fn plain(database: &Database, concurrent: usize, length: Duration) -> f64 {
+/// How plain statements are committed.
+#[derive(Clone, Copy, PartialEq)]
+enum Plain {
+    Each,
+    Together,
+}
+
+/// The same rows, each by a statement of its own.
+async fn plain(database: &Database, how: Plain, concurrent: usize, length: Duration) -> f64 {
     let (client, connection) = tokio_postgres::connect(database.url(), NoTls)
         .await
         .unwrap();
@@ -132,6 +141,7 @@ async fn plain(database: &Database, concurrent: usize, length: Duration) -> f64 
         .map(|n| {
             tokio::spawn(plain_loop(
                 database.url().to_owned(),
+                how,
                 sids[n],
                 begin,
                 length,
@@ -145,7 +155,7 @@ async fn plain(database: &Database, concurrent: usize, length: Duration) -> f64 
     f64::from(done) / begin.elapsed().as_secs_f64()
 }
 
-async fn plain_loop(url: String, sid: i64, begin: Instant, length: Duration) -> u32 {
+async fn plain_loop(url: String, how: Plain, sid: i64, begin: Instant, length: Duration) -> u32 {
     let (db, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     db.batch_execute("SET search_path = sessiond")
@@ -185,6 +195,9 @@ async fn plain_loop(url: String, sid: i64, begin: Instant, length: Duration) -> 
             return done;
         };
         let info = serde_json::to_string(&put.info).unwrap();
+        if how == Plain::Together {
+            db.batch_execute("BEGIN").await.unwrap();
+        }
         let row = db.query_one(&message, &[&sid, &id.as_str(), &info]).await;
         let mid: i64 = row.unwrap().get(0);
         let id = PartId::mint(&ids, &mut floor);
@@ -198,14 +211,24 @@ async fn plain_loop(url: String, sid: i64, begin: Instant, length: Duration) -> 
         db.execute(&session, &[&sid, &i64::from(done)])
             .await
             .unwrap();
+        if how == Plain::Together {
+            db.batch_execute("COMMIT").await.unwrap();
+        }
         done += 1;
     }
     done
 }
 
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 #[tokio::main]
 async fn main() {
-    let seconds = std::env::args().nth(1).and_then(|s| s.parse().ok());
+    let mut args = std::env::args().skip(1);
+    let seconds = args.next().and_then(|s| s.parse().ok());
+    let rounds = args.next().and_then(|s| s.parse().ok()).unwrap_or(3);
     let length = Duration::from_secs_f64(seconds.unwrap_or(3.0));
     let server = std::env::var(ENV).is_err().then(|| {
         let setup = Setup {
@@ -214,19 +237,29 @@ async fn main() {
         };
         Server::start(&setup).unwrap()
     });
-    println!("appends/s     PostgreSQL      plain  ratio     SQLite  ratio");
+    println!(
+        "| sessions | PostgreSQL store, appends/s | plain, each statement | ratio | plain, one transaction | ratio | SQLite store | ratio |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for concurrent in [1, 16, 64] {
         let database = match &server {
             Some(server) => server.database().unwrap(),
             None => database(),
         };
-        let ours = postgres(&database, concurrent, length).await;
-        let plain = plain(&database, concurrent, length).await;
-        let sqlite = sqlite(concurrent, length).await;
-        println!(
-            "{concurrent:>2} sessions {ours:>12.0} {plain:>10.0} {:>6.2} {sqlite:>10.0} {:>6.2}",
-            ours / plain,
-            ours / sqlite
-        );
+        let mut rates: [Vec<f64>; 4] = Default::default();
+        for _ in 0..rounds {
+            rates[0].push(postgres(&database, concurrent, length).await);
+            rates[1].push(plain(&database, Plain::Each, concurrent, length).await);
+            rates[2].push(plain(&database, Plain::Together, concurrent, length).await);
+            rates[3].push(sqlite(concurrent, length).await);
+        }
+        let [ours, others @ ..] = &rates;
+        print!("| {concurrent} | {:.0} |", median(ours.clone()));
+        for other in others {
+            let ratios = ours.iter().zip(other).map(|(own, other)| own / other);
+            let ratio = median(ratios.collect());
+            print!(" {:.0} | {ratio:.2}× |", median(other.clone()));
+        }
+        println!();
     }
 }

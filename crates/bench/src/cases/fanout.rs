@@ -181,7 +181,7 @@ async fn measure(lane: &Lane, subscribers: usize, events: usize) -> Result<Outco
 
 /// Waits until nothing more reaches the subscribers: what they get at the start of a stream
 /// must not count as delay of what comes later.
-async fn quiet(lines: &AtomicU64) {
+pub(crate) async fn quiet(lines: &AtomicU64) {
     let mut before = 0;
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -217,7 +217,8 @@ async fn send(lane: &Lane, endpoint: &Endpoint, sent: &[AtomicU64], epoch: Insta
     Ok(())
 }
 
-fn number_in(line: &[u8]) -> Option<usize> {
+/// The number in the title of a change that an event line is about.
+pub(crate) fn number_in(line: &[u8]) -> Option<usize> {
     let at = line.windows(MARK.len()).position(|w| w == MARK)? + MARK.len();
     let digits = line[at..].iter().take_while(|b| b.is_ascii_digit()).count();
     std::str::from_utf8(&line[at..at + digits])

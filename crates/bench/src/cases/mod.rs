@@ -1,9 +1,9 @@
 //! What is measured, and in which order.
 
 mod disk;
-mod fanout;
+pub(crate) mod fanout;
 mod growth;
-mod lane;
+pub(crate) mod lane;
 mod start;
 mod throughput;
 
@@ -233,7 +233,7 @@ impl Bench {
     }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info

@@ -1,0 +1,161 @@
+//! How long an event takes to subscribers on other nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::fleet::Fleet;
+use crate::cases::fanout::{number_in, quiet};
+use crate::error::{BenchError, Result};
+use crate::http::{Connection, Endpoint};
+use crate::load::micros;
+
+/// Connections that change titles.
+const SENDERS: usize = 8;
+/// How long the last event may take before it counts as missed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often a reader that gets nothing looks up.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// What is measured: changes sent to the first node, each one event, heard elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) events_per_second: u64,
+    pub(super) subscribers: usize,
+    /// Whether subscribers are on the node that commits, too.
+    pub(super) same_node: bool,
+    pub(super) length: Duration,
+}
+
+/// How that went.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// From the request that caused an event to its arrival, microseconds, sorted.
+    pub(super) delays: Vec<u32>,
+    pub(super) missed: usize,
+    /// Changes that were answered, each second.
+    pub(super) rate: f64,
+}
+
+/// When each change was sent, microseconds since the beginning; 0 before that.
+type Sent = Arc<Vec<AtomicU64>>;
+
+/// Sends changes at a steady pace to the first node and listens at the others.
+pub(super) async fn measure(fleet: &Fleet, plan: Plan) -> Result<Heard> {
+    let count = (plan.events_per_second as f64 * plan.length.as_secs_f64()) as usize;
+    let sent: Sent = Arc::new((0..count).map(|_| AtomicU64::new(0)).collect());
+    let (over, lines) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let epoch = Instant::now();
+    let (first, others) = fleet
+        .nodes
+        .split_first()
+        .ok_or_else(|| BenchError::Task("no nodes".into()))?;
+    let mut readers = JoinSet::new();
+    for n in 0..plan.subscribers {
+        let node = match others.get(n % others.len().max(1)) {
+            Some(other) if !plan.same_node => other,
+            _ => first,
+        };
+        let mut request = Vec::new();
+        node.server
+            .endpoint
+            .write("GET", "/event", None, &mut request);
+        let connection = Connection::open(node.server.endpoint.addr).await?;
+        let mut stream = connection.subscribe(&request).await?;
+        let (sent, over, lines) = (sent.clone(), over.clone(), lines.clone());
+        readers.spawn(async move {
+            let mut delays: Vec<Option<u32>> = vec![None; sent.len()];
+            let mut seen = 0;
+            while seen < sent.len() && !over.load(Ordering::Relaxed) {
+                let read = stream.lines(|line| {
+                    lines.fetch_add(1, Ordering::Relaxed);
+                    let number = number_in(line).and_then(|n| Some((n, delays.get_mut(n)?)));
+                    let Some((n, delay @ None)) = number else {
+                        return;
+                    };
+                    // A title of an earlier measurement, told again as a stream begins.
+                    let at = sent[n].load(Ordering::Relaxed);
+                    if at > 0 {
+                        let at = Duration::from_micros(at);
+                        *delay = Some(micros(epoch.elapsed().saturating_sub(at)));
+                        seen += 1;
+                    }
+                });
+                // Nothing more may come to a subscriber that missed the last event.
+                if let Ok(read) = tokio::time::timeout(GLANCE, read).await {
+                    read?;
+                }
+            }
+            Result::Ok(delays)
+        });
+    }
+    quiet(&lines).await;
+    let began = Instant::now();
+    let mut senders = JoinSet::new();
+    for n in 0..SENDERS {
+        let id = first
+            .sessions
+            .get(n)
+            .ok_or_else(|| BenchError::Task("too few sessions".into()))?;
+        let pace = Duration::from_secs_f64(SENDERS as f64 / plan.events_per_second as f64);
+        let path = format!("/session/{id}");
+        senders.spawn(send(
+            first.server.endpoint.clone(),
+            path,
+            n,
+            pace,
+            sent.clone(),
+            epoch,
+        ));
+    }
+    while let Some(sender) = senders.join_next().await {
+        sender??;
+    }
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let timer = tokio::spawn(async move {
+        tokio::time::sleep(GRACE).await;
+        over.store(true, Ordering::Relaxed);
+    });
+    let (mut delays, mut missed) = (Vec::new(), 0);
+    while let Some(reader) = readers.join_next().await {
+        let seen = reader??;
+        missed += seen.iter().filter(|delay| delay.is_none()).count();
+        delays.extend(seen.into_iter().flatten());
+    }
+    timer.abort();
+    delays.sort_unstable();
+    Ok(Heard {
+        delays,
+        missed,
+        rate,
+    })
+}
+
+/// Changes one session's title at a steady pace, whatever the answers take.
+async fn send(
+    endpoint: Endpoint,
+    path: String,
+    first: usize,
+    pace: Duration,
+    sent: Sent,
+    epoch: Instant,
+) -> Result<()> {
+    let mut connection = Connection::open(endpoint.addr).await?;
+    // Not all at once.
+    tokio::time::sleep(pace.mul_f64(first as f64 / SENDERS as f64)).await;
+    let mut ticks = tokio::time::interval(pace);
+    for n in (first..sent.len()).step_by(SENDERS) {
+        ticks.tick().await;
+        let mut request = Vec::new();
+        let body = format!(r#"{{"title":"fanout-{n}"}}"#);
+        endpoint.write("PATCH", &path, Some(&body), &mut request);
+        sent[n].store(u64::from(micros(epoch.elapsed())), Ordering::Relaxed);
+        connection.ask(&request).await?;
+    }
+    Ok(())
+}
