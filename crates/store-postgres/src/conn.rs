@@ -32,13 +32,25 @@ pub(crate) enum Trouble {
     Collided,
 }
 
-/// Settings of every connection of a store.
+/// The connection that commits.
+pub(crate) const WRITER: &str = "writer";
+
+/// Settings of a connection of a store.
 pub(crate) fn configured(options: &PostgresOptions, role: &str) -> tokio_postgres::Config {
     let mut config = options.address.config.clone();
     let given = config.get_options().unwrap_or_default().to_owned();
+    // All that the writer asks is found by a key. Plans are made when a statement is new, maybe in
+    // an empty store, and are kept while it grows: until statistics are gathered, a scan of all that
+    // was the best for nothing would be done for thousands of rows.
+    let plans = if role == WRITER {
+        "-c enable_seqscan=off"
+    } else {
+        ""
+    };
+    // To compile a plan takes longer than any of ours runs.
     config.options(format!(
         "{given} -c search_path={} -c statement_timeout={} -c lock_timeout={} \
-         -c idle_in_transaction_session_timeout={} -c client_min_messages=warning",
+         -c idle_in_transaction_session_timeout={} -c client_min_messages=warning -c jit=off {plans}",
         options.address.schema,
         options.statement_timeout.as_millis(),
         // Less than a statement may take, so that it is told apart.

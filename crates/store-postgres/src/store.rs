@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::PostgresOptions;
 use crate::cluster::{Register, Standing, first};
-use crate::conn::{Refusal, connect};
+use crate::conn::{Refusal, WRITER, connect};
 use crate::feed::Told;
 use crate::group::{Job, Reply};
 use crate::heart::Heart;
@@ -84,7 +84,7 @@ impl PostgresStore {
         schema::prepare(&mut link.client, options).await?;
         drop(link);
 
-        let link = connect(options, &tls, "writer", None).await;
+        let link = connect(options, &tls, WRITER, None).await;
         let link = link.map_err(told)?;
         let limit = options.statement_timeout;
         let mut conn = Writing::new(link.client, incidents.clone(), limit);

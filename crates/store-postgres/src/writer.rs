@@ -13,7 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresOptions;
 use crate::cluster::Standing;
-use crate::conn::{Backend, Trouble, connect, unreachable_now};
+use crate::conn::{Backend, Trouble, WRITER, connect, unreachable_now};
 use crate::feed::Told;
 use crate::group::{Author, Done, Failure, Group, Job, Open, apply, decide};
 use crate::hints::Hint;
@@ -218,7 +218,7 @@ impl Writer {
         {
             return Ok((conn, backend));
         }
-        let link = connect(&self.options, &self.tls, "writer", None).await?;
+        let link = connect(&self.options, &self.tls, WRITER, None).await?;
         let limit = self.options.statement_timeout + SLACK;
         let conn = Writing::new(link.client, self.incidents.clone(), limit);
         Ok((conn, link.backend))

@@ -29,11 +29,23 @@ pub(super) struct Plan {
     pub(super) length: Duration,
 }
 
+/// What a subscriber saw of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Not,
+    Replaced,
+    /// Microseconds after it was sent.
+    After(u32),
+}
+
 /// How that went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Heard {
     /// From the request that caused an event to its arrival, microseconds, sorted.
     pub(super) delays: Vec<u32>,
+    /// Changes that were replaced by a later one before they were read: a title is told once, as
+    /// it is then.
+    pub(super) replaced: usize,
     pub(super) missed: usize,
     /// Changes that were answered, each second.
     pub(super) rate: f64,
@@ -69,21 +81,27 @@ pub(super) async fn measure(fleet: &Fleet, plan: Plan) -> Result<Heard> {
         let mut stream = connection.subscribe(&request).await?;
         let (sent, over, lines) = (sent.clone(), over.clone(), lines.clone());
         readers.spawn(async move {
-            let mut delays: Vec<Option<u32>> = vec![None; sent.len()];
-            let mut seen = 0;
-            while seen < sent.len() && !over.load(Ordering::Relaxed) {
+            let mut seen: Vec<Seen> = vec![Seen::Not; sent.len()];
+            let mut left = sent.len();
+            while left > 0 && !over.load(Ordering::Relaxed) {
                 let read = stream.lines(|line| {
                     lines.fetch_add(1, Ordering::Relaxed);
-                    let number = number_in(line).and_then(|n| Some((n, delays.get_mut(n)?)));
-                    let Some((n, delay @ None)) = number else {
+                    let Some(n) = number_in(line).filter(|n| *n < seen.len()) else {
                         return;
                     };
                     // A title of an earlier measurement, told again as a stream begins.
                     let at = sent[n].load(Ordering::Relaxed);
-                    if at > 0 {
-                        let at = Duration::from_micros(at);
-                        *delay = Some(micros(epoch.elapsed().saturating_sub(at)));
-                        seen += 1;
+                    if at == 0 || seen[n] != Seen::Not {
+                        return;
+                    }
+                    let delay = epoch.elapsed().saturating_sub(Duration::from_micros(at));
+                    seen[n] = Seen::After(micros(delay));
+                    left -= 1;
+                    for earlier in (n % SENDERS..n).step_by(SENDERS) {
+                        if seen[earlier] == Seen::Not {
+                            seen[earlier] = Seen::Replaced;
+                            left -= 1;
+                        }
                     }
                 });
                 // Nothing more may come to a subscriber that missed the last event.
@@ -91,7 +109,7 @@ pub(super) async fn measure(fleet: &Fleet, plan: Plan) -> Result<Heard> {
                     read?;
                 }
             }
-            Result::Ok(delays)
+            Result::Ok(seen)
         });
     }
     quiet(&lines).await;
@@ -121,19 +139,22 @@ pub(super) async fn measure(fleet: &Fleet, plan: Plan) -> Result<Heard> {
         tokio::time::sleep(GRACE).await;
         over.store(true, Ordering::Relaxed);
     });
-    let (mut delays, mut missed) = (Vec::new(), 0);
+    let mut heard = Heard {
+        rate,
+        ..Heard::default()
+    };
     while let Some(reader) = readers.join_next().await {
-        let seen = reader??;
-        missed += seen.iter().filter(|delay| delay.is_none()).count();
-        delays.extend(seen.into_iter().flatten());
+        for seen in reader?? {
+            match seen {
+                Seen::Not => heard.missed += 1,
+                Seen::Replaced => heard.replaced += 1,
+                Seen::After(delay) => heard.delays.push(delay),
+            }
+        }
     }
     timer.abort();
-    delays.sort_unstable();
-    Ok(Heard {
-        delays,
-        missed,
-        rate,
-    })
+    heard.delays.sort_unstable();
+    Ok(heard)
 }
 
 /// Changes one session's title at a steady pace, whatever the answers take.
