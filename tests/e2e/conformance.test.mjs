@@ -1,6 +1,6 @@
 // One list of scenarios, played on the real OpenCode server and on sessiond: what differs is in QUIRKS.md.
 import assert from "node:assert/strict"
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
 import { differences, judge, lineDifferences, names } from "./conformance/diff.mjs"
@@ -21,7 +21,9 @@ const groups = await Promise.all(readdirSync(folder).sort().map(async (file) => 
   const { default: all } = await import(join(folder, file))
   return { group, scenarios: all.filter(({ name }) => `${group}: ${name}`.includes(only)) }
 }))
-const documented = new Set(readFileSync(join(repo, "crates/opencode/QUIRKS.md"), "utf8").match(/(?<=`)Q-[a-z0-9-]+(?=`)/g))
+const quirks = readFileSync(join(repo, "crates/opencode/QUIRKS.md"), "utf8")
+/** Its entries, as it says where they stand. */
+const documented = new Set([...quirks.matchAll(/^(?:\| |\* )?`(Q-[a-z0-9-]+)`/gm)].map(([, id]) => id))
 
 let world
 let doc
@@ -113,6 +115,21 @@ describe("conformance: the whole run", () => {
     assert.deepEqual([...new Set([...named, ...[...EVERYWHERE, ...EXTRA_KEYS].map((rule) => rule.id)])].filter((id) => !documented.has(id)), [])
   })
 
+  it("shows every entry of QUIRKS.md, or another suite does that is named there", { skip: only !== "" }, () => {
+    const shown = new Set(groups.flatMap((g) => g.scenarios.flatMap((s) => s.steps.flatMap((step) => Object.keys(step.quirks ?? {})))))
+    for (const rule of [...EVERYWHERE, ...EXTRA_KEYS]) shown.add(rule.id)
+    const elsewhere = [...quirks.matchAll(/^\| `(Q-[a-z0-9-]+)` \| (\S+) \|$/gm)].map(([, id, file]) => ({ id, file }))
+    const wrong = [...documented].filter((id) => !shown.has(id) && !elsewhere.some((row) => row.id === id)).map((id) => `${id}: nothing shows it`)
+    for (const { id, file } of elsewhere) {
+      const path = join(repo, file)
+      // A longer id that begins with this one is another.
+      const isNamed = existsSync(path) && new RegExp(`${id}(?![a-z0-9-])`).test(readFileSync(path, "utf8"))
+      if (!isNamed) wrong.push(`${id}: ${file} does not name it`)
+      if (shown.has(id)) wrong.push(`${id}: has a scenario, and needs no other suite`)
+    }
+    assert.deepEqual(wrong, [])
+  })
+
   it("has a use for every rule that holds everywhere", { skip: only !== "" }, () => {
     assert.deepEqual(EVERYWHERE.map((rule) => rule.id).filter((id) => !explained.has(id)), [])
     assert.ok(requests >= 150, `${requests} requests`)
@@ -123,10 +140,12 @@ describe("conformance: the whole run", () => {
     const faults = (side, of) => new Set(of(side).map(({ at, fault }) => `${at}: ${fault}`))
     const all = (side) => [
       ...side.events.all.flatMap(({ json }) => doc.event(json).map((fault) => ({ at: json.type, fault }))),
+      ...side.api.all.flatMap(({ json }) => doc.apiEvent(json).map((fault) => ({ at: `api ${json.type}`, fault }))),
       ...side.global.all.flatMap(({ json }) => doc.globalEvent(json).map((fault) => ({ at: `global ${json.payload?.type}`, fault }))),
     ]
     const excused = faults(real, all)
     assert.deepEqual([...faults(ours, all)].filter((fault) => !excused.has(fault)), [])
     assert.ok(ours.events.all.length > 20 || only !== "", "there were events")
+    assert.ok(new Set(ours.api.all.map(({ json }) => json.type)).size >= 20 || only !== "", "there were events of /api")
   })
 })

@@ -253,6 +253,7 @@ describe("trouble with PostgreSQL", () => {
     }
   }
 
+  // Q-unavailable
   async function everything(sessions, { acked, refused }) {
     assert.ok(acked.length > 20, `${acked.length} acknowledged`)
     const told = refused.filter(([status]) => status !== 503)

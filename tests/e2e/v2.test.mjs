@@ -189,6 +189,7 @@ describe("client.v2", () => {
     assert.deepEqual(rest.data, [ours[0]])
   })
 
+  // Q-api-shell
   it("folds a session's events to its messages, live and again", async () => {
     const session = await unattended()
     const live = stream(`/session/${session.id}/event`)

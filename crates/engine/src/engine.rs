@@ -183,6 +183,7 @@ impl Engine {
             engine.0.echo();
         }
         engine.0.keep_purging();
+        engine.0.watch_branches();
         Ok(engine)
     }
 

@@ -10,6 +10,7 @@ mod adopt;
 mod asks;
 mod bind;
 mod blocks;
+mod branch;
 mod commands;
 mod context;
 mod doubt;

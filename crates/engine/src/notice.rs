@@ -62,6 +62,8 @@ pub enum NoticeBody {
     InterfaceCommand(String),
     /// For a user interface: it is to show this session.
     SessionSelected(SessionId),
+    /// This branch is checked out in the directory now; none when its HEAD is detached.
+    BranchChanged(Option<String>),
     /// What was known of a directory was dropped: it is to be asked for anew.
     DirectoryDropped,
     /// The same for all directories.

@@ -224,6 +224,7 @@ mod tests {
         );
     }
 
+    // Q-unreadable-part
     #[test]
     fn damage_does_not_spoil_the_page() {
         for bad in [

@@ -28,12 +28,16 @@ export class Document {
     this.doc = doc
     this.ajv = new Ajv.default({ strict: false, allErrors: true, validateFormats: true })
     addFormats.default(this.ajv)
-    const variants = (doc.components.schemas.Event.anyOf ?? []).map(({ $ref }) => $ref?.split("/").at(-1)).filter(Boolean)
-    /** The schema of each type of event. */
-    this.types = new Map(variants.map((name) => {
-      const type = doc.components.schemas[name].properties?.type
-      return [type?.const ?? type?.enum?.[0], name]
-    }))
+    const typesOf = (schema) => {
+      const variants = (doc.components.schemas[schema].anyOf ?? []).map(({ $ref }) => $ref?.split("/").at(-1)).filter(Boolean)
+      return new Map(variants.map((name) => {
+        const type = doc.components.schemas[name].properties?.type
+        return [type?.const ?? type?.enum?.[0], name]
+      }))
+    }
+    /** The schema of each type of event, of both families. */
+    this.types = typesOf("Event")
+    this.apiTypes = typesOf("V2Event")
     this.ajv.addSchema({ ...doc, paths: close(doc.paths), components: close(doc.components) }, "doc")
   }
 
@@ -59,6 +63,14 @@ export class Document {
   /** What an event of `/event` violates. */
   event(json) {
     return this.#variant("Event", json, json.type, "")
+  }
+
+  /** What an event of `/api/event` violates. */
+  apiEvent(json) {
+    const faults = this.#faults("/components/schemas/V2Event", json)
+    const own = this.apiTypes.get(json.type)
+    if (!own) return faults.length ? [`${json.type} is not in the document`] : []
+    return faults.length ? [this.#faults(`/components/schemas/${own}`, json).slice(0, 3).join("; ") || "it fits no variant"] : []
   }
 
   /** What a frame of `/global/event` violates. */

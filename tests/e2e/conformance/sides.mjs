@@ -14,11 +14,14 @@ class Side {
     Object.assign(this, { name, base, project, models, places })
     this.events = new EventLog(`${base}/event`, { authorization })
     this.global = new EventLog(`${base}/global/event`, { authorization })
+    // The real server ends it at the first status (D8).
+    this.api = new EventLog(`${base}/api/event`, { authorization })
   }
 
   async listening() {
     await this.events.connected()
     await this.global.connected()
+    await this.api.connected()
   }
 
   /** Sends a request; the reply is plain data. */
@@ -69,6 +72,7 @@ class Side {
   async close() {
     await this.events.close()
     await this.global.close()
+    await this.api.close()
   }
 }
 

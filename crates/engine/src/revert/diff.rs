@@ -1,6 +1,7 @@
 //! What a session did to files, as far as it can be seen.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use sessiond_model::{
     DiffSummary, FileChange, FileDiff, MessageId, Session, SessionId, Todo, Turn, TurnId,
@@ -31,6 +32,15 @@ impl Engine {
             Some(turn) => Ok(self.0.store.file_changes(&turn.id).await?),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// What [`NoticeBody::DiffChanged`] would tell of a session now: for those who were not
+    /// there when it was told.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn changes_now(&self, session: &Session) -> Result<Arc<[FileDiff]>> {
+        self.0.shown_changes(session).await
     }
 }
 
@@ -73,13 +83,16 @@ impl Inner {
 
     /// Tells those who watch what the session changed, all in all.
     pub(crate) async fn tell_changes(&self, session: &Session) {
-        let changes = match self.visible_changes(session).await {
-            Ok(changes) => changes,
+        match self.shown_changes(session).await {
+            Ok(shown) => self.notice(session, NoticeBody::DiffChanged(shown)),
             Err(e) => {
                 tracing::warn!(session = %session.id, error = %e, "the changes can't be read");
-                return;
             }
-        };
+        }
+    }
+
+    async fn shown_changes(&self, session: &Session) -> Result<Arc<[FileDiff]>> {
+        let changes = self.visible_changes(session).await?;
         let resolving = self
             .workspaces
             .resolve(session.directory.clone(), self.clock.now());
@@ -88,7 +101,7 @@ impl Inner {
             file: relative(&c.diff.file, root),
             ..c.diff
         });
-        self.notice(session, NoticeBody::DiffChanged(shown.collect()));
+        Ok(shown.collect())
     }
 
     /// The size of what can be seen: lines of all turns, each file once.

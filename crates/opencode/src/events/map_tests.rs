@@ -261,6 +261,7 @@ fn removals_and_errors() {
     );
 }
 
+// Q-inner-events
 #[test]
 fn what_opencode_does_not_know_is_not_told() {
     let turn = sessiond_model::Turn {

@@ -50,6 +50,10 @@ pub(crate) enum Said<'a> {
     Directory {
         directory: Option<&'a str>,
     },
+    Branch {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        branch: Option<&'a str>,
+    },
 }
 
 /// The frame of a notice.
@@ -120,6 +124,10 @@ pub(crate) fn said(n: &Notice) -> Option<(&'static str, Said<'_>)> {
                 session_id: Some(id),
             },
         ),
+        NoticeBody::BranchChanged(branch) => {
+            let branch = branch.as_deref();
+            ("vcs.branch.updated", Said::Branch { branch })
+        }
         NoticeBody::DirectoryDropped => (
             "server.instance.disposed",
             Said::Directory {

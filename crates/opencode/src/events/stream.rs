@@ -1,5 +1,6 @@
 //! The SSE streams.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -7,17 +8,21 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream, StreamExt as _};
-use sessiond_engine::{Frame, SubscribeOptions, Subscription, View};
-use sessiond_model::{Seq, Timestamp};
+use sessiond_engine::{Frame, Notice, NoticeBody, SubscribeOptions, Subscription, View};
+use sessiond_model::{DiffSummary, EventBody, Revert, Seq, Session, SessionId, Timestamp};
 use sessiond_store::Scope;
 use tokio_stream::wrappers::IntervalStream;
 
 use super::map::{self, Origin};
+use super::notice;
 use crate::error::ApiError;
 use crate::state::App;
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Sessions whose changes a reader remembers; then it forgets all, and is told once too often.
+const REMEMBERED: usize = 1024;
 
 /// The two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +97,7 @@ pub(crate) async fn stream(
         subscription,
         opened: now,
         local: 0,
+        seen: HashMap::new(),
     }))
 }
 
@@ -149,6 +155,8 @@ struct Reader {
     opened: Timestamp,
     /// Frames so far that have no position.
     local: u64,
+    /// What the changes depended on of the sessions that were told again.
+    seen: HashMap<SessionId, (Option<DiffSummary>, Option<Revert>)>,
 }
 
 impl Reader {
@@ -185,14 +193,26 @@ impl Reader {
         let surface = self.surface;
         Ok(match frame {
             Frame::Live(item) => item.rendered(surface.view(), |s| map::signal(surface, s).into()),
-            Frame::Replayed(e) => map::event(surface, Origin::Durable, &e).into(),
+            Frame::Replayed(e) => {
+                let mut frames = map::event(surface, Origin::Durable, &e);
+                if let EventBody::SessionUpdated(session) = &e.body
+                    && self.is_other(session)
+                {
+                    frames.extend(self.changes(session).await);
+                }
+                frames.into()
+            }
             Frame::State(e) => {
                 let origin = Origin::Local {
                     at: self.opened,
                     n: self.local,
                 };
                 self.local += 1;
-                map::event(surface, origin, &e).into()
+                let mut frames = map::event(surface, origin, &e);
+                if let EventBody::SessionUpdated(session) = &e.body {
+                    frames.extend(self.changes(session).await);
+                }
+                frames.into()
             }
             Frame::Resync(_) => {
                 let options = told_again(&self.app, self.scope.clone());
@@ -201,5 +221,38 @@ impl Reader {
                 Bytes::new()
             }
         })
+    }
+
+    /// Whether the changes of a session are others than when this reader was last told of it.
+    fn is_other(&mut self, session: &Session) -> bool {
+        let now = (session.summary.clone(), session.revert.clone());
+        let is_nothing = now == (None, None);
+        if self.seen.len() >= REMEMBERED {
+            self.seen.clear();
+        }
+        let before = self.seen.insert(session.id.clone(), now.clone());
+        before.map_or(!is_nothing, |before| before != now)
+    }
+
+    /// What a session changed, as it is told after a turn: nobody asks for it again.
+    async fn changes(&mut self, session: &Session) -> Vec<u8> {
+        match self.app.engine.changes_now(session).await {
+            Ok(diff) => {
+                let notice = Notice {
+                    session_id: Some(session.id.clone()),
+                    directory: Some(session.directory.as_str().into()),
+                    project_id: Some(session.project_id.clone()),
+                    at: self.opened,
+                    number: self.local,
+                    body: NoticeBody::DiffChanged(diff),
+                };
+                self.local += 1;
+                notice::frame(self.surface, &notice)
+            }
+            Err(e) => {
+                tracing::warn!(session = %session.id, error = %e, "the changes can't be read");
+                Vec::new()
+            }
+        }
     }
 }

@@ -131,6 +131,7 @@ async fn a_look_for_a_request_ends_after_a_while() {
     w.get("/tui/control/next").await.refused(204);
 }
 
+// Q-dispose
 #[tokio::test]
 async fn a_directory_is_dropped_without_its_sessions() {
     let w = World::new().await;
@@ -195,6 +196,7 @@ async fn a_project_gets_a_name_an_icon_and_commands() {
     );
 }
 
+// Q-git-init
 #[tokio::test]
 async fn a_directory_becomes_a_repository() {
     let w = World::new().await;
@@ -211,6 +213,7 @@ async fn a_directory_becomes_a_repository() {
     w.send(nowhere).await.refused(400);
 }
 
+// Q-global-sessions
 #[tokio::test]
 async fn lists_over_all_projects_lose_nothing() {
     let w = World::new().await;
@@ -276,6 +279,7 @@ async fn lists_over_all_projects_lose_nothing() {
     background("ses_unknown").await.refused(404);
 }
 
+// Q-log
 #[tokio::test]
 async fn lines_of_clients_are_logged_or_refused() {
     let w = World::new().await;
@@ -303,6 +307,7 @@ async fn lines_of_clients_are_logged_or_refused() {
     }
 }
 
+// Q-sync-seq
 #[tokio::test]
 async fn the_history_is_what_the_stream_told_as_sync() {
     let w = World::new().await;

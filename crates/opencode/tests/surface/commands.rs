@@ -112,6 +112,7 @@ async fn an_aborted_shell_command_keeps_its_output() {
     assert_eq!(state["metadata"]["exit"], Value::Null);
 }
 
+// Q-agent-commands
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_are_listed_and_run() {
     let w = World::new().await;
@@ -155,6 +156,7 @@ async fn commands_are_listed_and_run() {
     );
 }
 
+// Q-summarize-failed, Q-summarize-aborted
 #[tokio::test(flavor = "multi_thread")]
 async fn init_is_true_only_when_the_agent_is_done() {
     let w = World::new().await;

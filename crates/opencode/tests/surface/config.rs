@@ -8,6 +8,7 @@ async fn patch(w: &World, body: Value) -> Value {
     w.call("PATCH", "/global/config", body).await.ok()
 }
 
+// Q-config-one
 #[tokio::test]
 async fn settings_of_clients_are_kept_and_given_back() {
     let w = World::new().await;
@@ -35,6 +36,7 @@ async fn settings_of_clients_are_kept_and_given_back() {
     );
 }
 
+// Q-config-refused
 #[tokio::test]
 async fn settings_that_mean_nothing_here_are_refused() {
     let w = World::new().await;

@@ -218,6 +218,7 @@ async fn what_is_wrong_is_named() {
     }
 }
 
+// Q-file-read
 #[tokio::test]
 async fn the_second_family_sees_the_same_files() {
     let w = world().await;

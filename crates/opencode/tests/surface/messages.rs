@@ -37,6 +37,7 @@ async fn pages_go_back_from_the_newest() {
     assert!(oldest.headers.get("x-next-cursor").is_none());
 }
 
+// Q-message-delete
 #[tokio::test]
 async fn a_message_and_its_parts_can_be_edited_and_removed() {
     let w = World::new().await;

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use crate::support::{World, request};
 
+// Q-share-link, Q-unshare
 #[tokio::test]
 async fn a_session_is_shared_and_shared_no_more() {
     let w = World::new().await;

@@ -79,6 +79,7 @@ async fn a_directory_hears_only_its_own() {
     assert_eq!(sync.event()["syncEvent"]["aggregateID"], other["id"]);
 }
 
+// Q-event-ids
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_comes_back_misses_nothing() {
     let w = World::new().await;
@@ -112,6 +113,7 @@ async fn a_client_cut_off_before_any_event_has_a_position() {
     assert_eq!(replayed.last().unwrap().properties()["info"]["id"], missed);
 }
 
+// Q-event-burst
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_global_stream_tells_what_changed_lately_and_a_directorys_does_not() {
     let w = World::new().await;
@@ -132,13 +134,14 @@ async fn a_fresh_global_stream_tells_what_changed_lately_and_a_directorys_does_n
         types,
         [
             "session.updated",
+            "session.diff",
             "message.updated",
             "message.part.updated",
             "session.status",
             "session.idle"
         ]
     );
-    assert_eq!(told[2].properties()["info"]["id"], note);
+    assert_eq!(told[3].properties()["info"]["id"], note);
     let mut here = w.stream("/event", None).await;
     assert!(here.next().await.is("server.connected"));
     let created = w.session().await;
@@ -147,6 +150,7 @@ async fn a_fresh_global_stream_tells_what_changed_lately_and_a_directorys_does_n
     assert_eq!(next.properties()["sessionID"], created);
 }
 
+// Q-request-expired
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_stream_tells_what_is_pending() {
     let w = World::new().await;
@@ -182,6 +186,7 @@ async fn a_fresh_stream_tells_what_is_pending() {
     assert_eq!(over.properties()["reply"], "reject");
 }
 
+// Q-event-unknown-position
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_of_another_store_gets_the_present_state() {
     let w = World::new().await;
@@ -192,6 +197,7 @@ async fn a_position_of_another_store_gets_the_present_state() {
     assert_eq!(told.last().unwrap().properties()["sessionID"], id);
 }
 
+// Q-event-no-end
 #[tokio::test(start_paused = true)]
 async fn hearts_beat_every_ten_seconds() {
     let w = World::new().await;

@@ -167,6 +167,7 @@ async fn until_step_ended(stream: &mut Stream, times: usize) -> Vec<Frame> {
     all
 }
 
+// Q-api-ids, Q-api-prompted
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fold_of_a_sessions_events_is_its_transcript() {
     let w = World::new().await;
@@ -328,6 +329,7 @@ async fn a_prompt_with_an_id_runs_once() {
     assert_eq!(history["data"][0]["durable"]["seq"], seq);
 }
 
+// Q-api-resume
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_that_is_only_stored_goes_along_with_the_next() {
     let w = World::new().await;
@@ -340,6 +342,7 @@ async fn a_prompt_that_is_only_stored_goes_along_with_the_next() {
     w.call("POST", &path, body).await.refused(409);
 }
 
+// Q-api-cursor
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_messages_go_both_ways() {
     let w = World::new().await;
@@ -388,6 +391,7 @@ async fn pages_of_messages_go_both_ways() {
     );
 }
 
+// Q-api-events-once
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_told_on_one_stream_that_stays_open() {
     let w = World::new().await;
@@ -614,6 +618,7 @@ async fn a_number_of_another_store_means_from_now_on() {
     assert_eq!(next.data["data"]["messageID"], later);
 }
 
+// Q-api-replay
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_in_the_middle_hears_the_whole_text() {
     let w = World::new().await;
@@ -668,6 +673,7 @@ async fn agent_and_model_are_switched() {
     );
 }
 
+// Q-api-context
 #[tokio::test(flavor = "multi_thread")]
 async fn a_summary_stands_for_what_came_before() {
     let w = World::new().await;

@@ -49,6 +49,15 @@ export default [
     ],
   },
   {
+    name: "a shell command for an agent that nobody has, once it is known which there are",
+    agent: "opencode",
+    steps: [
+      { send: "POST /session", body: {}, as: "s" },
+      { send: "POST /session/{s.id}/message", body: { model: "{model}", parts: [{ type: "text", text: "hello" }] }, only: ["status"] },
+      { send: "POST /session/{s.id}/shell", body: { agent: "nobody", command: "true" }, quirks: { "Q-shell-agent": whole } },
+    ],
+  },
+  {
     name: "in the second family",
     steps: [
       { send: "POST /api/session", body: { id: "ses_zztrash00000001" }, as: "s" },
