@@ -59,7 +59,7 @@ function compare(step, real, ours) {
   for (const id of used) explained.add(id)
   const wrong = undocumented.slice(0, MOST).map((d) => `  ${d.path}\n    - ${shown(d.real)}\n    + ${shown(d.ours)}`)
   if (undocumented.length > MOST) wrong.push(`  … and ${undocumented.length - MOST} more`)
-  wrong.push(...gone.map((id) => `  ${id} is named here and explains no difference`))
+  wrong.push(...gone.filter((id) => !step.sometimes?.includes(id)).map((id) => `  ${id} is named here and explains no difference`))
   if (ours.reply && ours.reply.status !== NEVER) {
     // What the real server itself violates is the document's fault.
     const excused = real.reply.status === ours.reply.status ? doc.reply(real.sent, real.reply) : []

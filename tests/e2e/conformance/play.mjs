@@ -11,7 +11,8 @@
 //   { look: "NAME" }                                            what is in that file
 // `merged` compares a list of messages as a conversation: one answer to each prompt. `within` are the milliseconds after
 // which a request counts as never answered.
-// `quirks` are the differences that a step is known to have, and where: { "Q-…": [patterns of paths] }; `only` are the
+// `quirks` are the differences that a step is known to have, and where: { "Q-…": [patterns of paths] }; `sometimes` names those
+// of them that the real server does not always show; `only` are the
 // places that are compared at all, `ignore` those that are not. `as` keeps a reply; `{name.key.0.key}` in a string takes from what is kept.
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
