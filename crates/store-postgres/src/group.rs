@@ -128,6 +128,8 @@ pub(crate) async fn apply(
             Ok(None) if !savepoints => {
                 let done = conn.roll_back().await;
                 done.map_err(failure)?;
+                // It was over with what was rolled back.
+                conn.trouble = None;
             }
             Ok(None) => {
                 return Err(Failure::Refused(StoreError::Internal {
@@ -207,7 +209,13 @@ async fn attempt(
     for (place, job) in jobs.iter().enumerate() {
         if place == wave {
             wave += wave_of(&jobs[place..]);
-            conn.open_wave(&[], &plan_of(&jobs[place..wave])).await?;
+            let opened = conn
+                .open_wave(&[], &plan_of(&jobs[place..wave]))
+                .await
+                .map(drop);
+            if let Err(error) = opened {
+                return undone(conn, savepoints, error);
+            }
         }
         if savepoints {
             conn.send("SAVEPOINT job").await?;
@@ -231,12 +239,23 @@ async fn attempt(
         results.push(result);
     }
     let args = [author.node.into(), group.into()];
-    conn.execute(SET_GROUP, &args).await?;
+    if let Err(error) = conn.execute(SET_GROUP, &args).await {
+        return undone(conn, savepoints, error);
+    }
     conn.wave = None;
     Ok(Some(Group {
         before: Seq(before.cast_unsigned()),
         results,
     }))
+}
+
+/// Where a statement failed that may be that of a job before: without savepoints it is not known
+/// whose.
+fn undone(conn: &Writing, savepoints: bool, error: StoreError) -> StoreResult<Option<Group>> {
+    if savepoints || conn.trouble.is_some() {
+        return Err(error);
+    }
+    Ok(None)
 }
 
 /// How many of the jobs make the next wave.

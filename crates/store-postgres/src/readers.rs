@@ -10,6 +10,7 @@ use sessiond_store_sql::Op;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresOptions;
+use crate::cluster::Standing;
 use crate::conn::{Reader, Trouble, configured, fault, unreachable_now};
 use crate::incidents::Incidents;
 
@@ -26,14 +27,33 @@ pub(crate) enum View {
 #[derive(Debug)]
 pub(crate) struct Readers {
     pool: Pool,
+    standing: Arc<Standing>,
     incidents: Arc<Incidents>,
     limit: Duration,
+}
+
+/// A connection of the pool that goes back to it when what it was taken for is done, and else is
+/// closed: left in the middle of a transaction it would show its next user what was there then.
+struct Taken(Option<Object>);
+
+impl Taken {
+    fn give_back(mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.take().map(Object::take);
+    }
 }
 
 impl Readers {
     pub(crate) fn new(
         options: &PostgresOptions,
+        size: usize,
         tls: MakeRustlsConnect,
+        standing: Arc<Standing>,
         incidents: Arc<Incidents>,
     ) -> StoreResult<Self> {
         let config = ManagerConfig {
@@ -41,7 +61,7 @@ impl Readers {
         };
         let manager = Manager::from_config(configured(options, "reader"), tls, config);
         let pool = Pool::builder(manager)
-            .max_size(options.readers.max(1))
+            .max_size(size.max(1))
             .wait_timeout(Some(options.patience))
             .create_timeout(Some(options.patience))
             .recycle_timeout(Some(options.patience))
@@ -53,6 +73,7 @@ impl Readers {
             })?;
         Ok(Self {
             pool,
+            standing,
             incidents,
             limit: options.statement_timeout + Duration::from_secs(1),
         })
@@ -61,6 +82,19 @@ impl Readers {
     /// Reads, a second time on a fresh connection when the first was lost. Also gives the sessions
     /// whose rows could not be read.
     pub(crate) async fn read<O: Op + Copy>(
+        &self,
+        view: View,
+        op: O,
+    ) -> (StoreResult<O::Out>, Vec<SessionId>) {
+        tokio::select! {
+            biased;
+            done = self.patiently(view, op) => done,
+            // A connection into a black hole says nothing for long.
+            () = self.standing.given_up() => (Err(unreachable_now()), Vec::new()),
+        }
+    }
+
+    async fn patiently<O: Op + Copy>(
         &self,
         view: View,
         op: O,
@@ -82,8 +116,8 @@ impl Readers {
         view: View,
         op: O,
     ) -> (StoreResult<O::Out>, Option<Trouble>, Vec<SessionId>) {
-        let object = match self.pool.get().await {
-            Ok(object) => object,
+        let taken = match self.pool.get().await {
+            Ok(object) => Taken(Some(object)),
             Err(deadpool_postgres::PoolError::Backend(error)) => {
                 let (error, trouble) = fault("connect", error);
                 return (Err(error), trouble, Vec::new());
@@ -93,8 +127,11 @@ impl Readers {
                 return (Err(unreachable_now()), None, Vec::new());
             }
         };
+        let Some(client) = taken.0.as_deref() else {
+            return (Err(unreachable_now()), None, Vec::new());
+        };
         let mut reader = Reader {
-            client: &object,
+            client,
             incidents: &self.incidents,
             trouble: None,
             damaged: Vec::new(),
@@ -115,9 +152,8 @@ impl Readers {
         let done = tokio::time::timeout(self.limit, work).await;
         let result = done.unwrap_or_else(|_| Err(unreachable_now()));
         let (trouble, damaged) = (reader.trouble, reader.damaged);
-        if result.is_err() {
-            // Of no more use, or in the middle of something.
-            drop(Object::take(object));
+        if result.is_ok() {
+            taken.give_back();
         }
         (result, trouble, damaged)
     }

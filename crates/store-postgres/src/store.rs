@@ -92,7 +92,18 @@ impl PostgresStore {
         let (last, _) = ops::Counters.run(&mut conn).await?;
 
         let standing = Arc::new(Standing::new(registration, options));
-        let readers = Arc::new(Readers::new(options, tls.clone(), incidents.clone())?);
+        let pool = |size| {
+            Readers::new(
+                options,
+                size,
+                tls.clone(),
+                standing.clone(),
+                incidents.clone(),
+            )
+        };
+        let readers = Arc::new(pool(options.readers)?);
+        // What others have written is told however many read.
+        let tail = Arc::new(pool(1)?);
         let writable = Arc::new(AtomicBool::new(true));
         let measures = Arc::<Measures>::default();
         let (jobs, queue) = mpsc::channel(options.queue.max(1));
@@ -112,16 +123,11 @@ impl PostgresStore {
             tls,
             standing: standing.clone(),
             incidents: incidents.clone(),
-            told: Told::new(
-                options.feed.clone(),
-                readers.clone(),
-                measures.clone(),
-                last,
-            ),
+            told: Told::new(options.feed.clone(), tail, measures.clone(), last),
             measures: measures.clone(),
             writable: writable.clone(),
             hints: outgoing,
-            link: Some((conn, link.backend)),
+            link: Some((conn.hopes(standing.clone()), link.backend)),
             open: None,
             groups: 0,
             failing: None,
@@ -168,14 +174,7 @@ impl PostgresStore {
 
     pub(crate) async fn read<O: Op + Copy>(&self, view: View, op: O) -> StoreResult<O::Out> {
         self.open_still()?;
-        let (result, damaged) = tokio::select! {
-            biased;
-            done = self.readers.read(view, op) => done,
-            // A connection into a black hole says nothing for long.
-            () = self.standing.given_up() => {
-                (Err(unavailable(UnavailableReason::Unreachable)), Vec::new())
-            }
-        };
+        let (result, damaged) = self.readers.read(view, op).await;
         if !damaged.is_empty() {
             // When the queue is full the next read finds it again.
             let _ = self.queue(Job::Degrade(damaged));

@@ -221,6 +221,7 @@ impl Writer {
         let link = connect(&self.options, &self.tls, WRITER, None).await?;
         let limit = self.options.statement_timeout + SLACK;
         let conn = Writing::new(link.client, self.incidents.clone(), limit);
+        let conn = conn.hopes(self.standing.clone());
         Ok((conn, link.backend))
     }
 

@@ -13,9 +13,10 @@ use sessiond_store::{StoreError, StoreResult};
 use sessiond_store_sql::ahead::{self, Lookup};
 use sessiond_store_sql::{Arg, Row, Tx, Value};
 use tokio::time::timeout;
-use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Statement};
 
+use crate::cluster::Standing;
 use crate::conn::{Spelled, Trouble, fault, note_damage, prepared, rows, spelled, unreachable_now};
 use crate::incidents::Incidents;
 use crate::values::{Bound, Owned, Read};
@@ -57,6 +58,8 @@ pub(crate) struct Writing {
     underway: VecDeque<Underway>,
     /// Longest wait for an answer.
     limit: Duration,
+    /// Tells when the database has been away for so long that no answer is waited for.
+    standing: Option<Arc<Standing>>,
     pub(crate) trouble: Option<Trouble>,
     /// Statements so far that change something.
     pub(crate) writes: u64,
@@ -73,10 +76,49 @@ impl Writing {
             incidents,
             underway: VecDeque::new(),
             limit,
+            standing: None,
             trouble: None,
             writes: 0,
             wave: None,
             damaged: Vec::new(),
+        }
+    }
+
+    /// Waits for answers only as long as there is hope for them.
+    pub(crate) fn hopes(mut self, standing: Arc<Standing>) -> Self {
+        self.standing = Some(standing);
+        self
+    }
+
+    /// Waits for an answer; without one the connection is of no more use.
+    async fn within<T>(&mut self, answer: impl Future<Output = T>) -> StoreResult<T> {
+        let hopeless = async {
+            match &self.standing {
+                Some(standing) => standing.given_up().await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            done = timeout(self.limit, answer) => done.ok(),
+            () = hopeless => None,
+        };
+        done.ok_or_else(|| self.no_answer())
+    }
+
+    /// A statement that can be sent.
+    async fn ready(
+        &mut self,
+        preparing: impl Future<Output = Result<Statement, Error>>,
+    ) -> StoreResult<Statement> {
+        match self.within(preparing).await? {
+            Ok(statement) => Ok(statement),
+            Err(error) => {
+                // In a transaction that has failed nothing can be prepared; why it failed tells
+                // more.
+                self.settled().await?;
+                Err(self.failed(error))
+            }
         }
     }
 
@@ -129,9 +171,7 @@ impl Writing {
     pub(crate) async fn settled(&mut self) -> StoreResult<()> {
         let mut first = Ok(());
         while let Some(statement) = self.underway.pop_front() {
-            let Ok(done) = timeout(self.limit, statement).await else {
-                return Err(self.no_answer());
-            };
+            let done = self.within(statement).await?;
             if first.is_ok() {
                 first = done;
             }
@@ -157,10 +197,7 @@ impl Writing {
         self.settled().await?;
         let rows = match sent {
             Poll::Ready(rows) => rows,
-            Poll::Pending => match timeout(self.limit, rows).await {
-                Ok(rows) => rows,
-                Err(_) => return Err(self.no_answer()),
-            },
+            Poll::Pending => self.within(rows).await?,
         };
         rows.map_err(|e| self.failed(e))
     }
@@ -170,10 +207,10 @@ impl Writing {
         let Some(held) = self.wave.as_mut().map(Wave::release) else {
             return Ok(());
         };
+        let client = self.client.clone();
         for (sql, columns) in held.batches {
-            let statement = self.client.prepare_cached(sql).await;
-            let statement = statement.map_err(|e| self.failed(e))?;
-            let client = self.client.clone();
+            let statement = self.ready(client.prepare_cached(sql)).await?;
+            let client = client.clone();
             let done = async move {
                 let columns = columns.iter().map(Column::as_sql);
                 client.execute_raw(&statement, columns).await.map(drop)
@@ -181,9 +218,7 @@ impl Writing {
             self.start(done.boxed()).await;
         }
         if let Some((clock, came)) = held.clock {
-            let statement = self.client.prepare_cached(ahead::CLOCK_SET).await;
-            let statement = statement.map_err(|e| self.failed(e))?;
-            let client = self.client.clone();
+            let statement = self.ready(client.prepare_cached(ahead::CLOCK_SET)).await?;
             let done = async move {
                 let args: [&(dyn ToSql + Sync); 2] = [&clock, &came];
                 client.execute_raw(&statement, args).await.map(drop)
@@ -202,25 +237,24 @@ impl Writing {
     ) -> StoreResult<Vec<Vec<Row>>> {
         self.flush().await?;
         // All are prepared first: what is sent then is sent in this order.
+        let client = self.client.clone();
         let mut first = Vec::new();
         for (sql, args) in before {
             let spelled = spelled(sql, None, args);
-            let done = prepared(&self.client, &spelled).await;
-            done.map_err(|e| self.failed(e))?;
+            self.ready(prepared(&client, &spelled)).await?;
             first.push((spelled, *args));
         }
         let mut asked = Vec::new();
         for (lookup, ids) in &plan.lookups {
             let many = lookup.many();
-            let done = self.client.prepare_typed_cached(&many, &[Type::TEXT_ARRAY]);
-            asked.push((done.await.map_err(|e| self.failed(e))?, ids));
+            let preparing = client.prepare_typed_cached(&many, &[Type::TEXT_ARRAY]);
+            asked.push((self.ready(preparing).await?, ids));
         }
         let mut keys = Vec::new();
         for (sql, count) in [(MESSAGE_KEYS, plan.messages), (PART_KEYS, plan.parts)] {
-            let done = self.client.prepare_typed_cached(sql, &[Type::INT8]);
-            keys.push((done.await.map_err(|e| self.failed(e))?, count as i64));
+            let preparing = client.prepare_typed_cached(sql, &[Type::INT8]);
+            keys.push((self.ready(preparing).await?, count as i64));
         }
-        let client = self.client.clone();
         let first = first
             .iter()
             .map(|(spelled, args)| rows(&client, spelled, args));
@@ -238,10 +272,7 @@ impl Writing {
         self.settled().await?;
         let done = match sent {
             Poll::Ready(done) => done,
-            Poll::Pending => match timeout(self.limit, all).await {
-                Ok(done) => done,
-                Err(_) => return Err(self.no_answer()),
-            },
+            Poll::Pending => self.within(all).await?,
         };
         let (first, asked, keys) = done;
         let first: Result<Vec<_>, _> = first.into_iter().collect();
@@ -286,15 +317,9 @@ impl Tx for Writing {
             return Ok(());
         }
         self.flush().await?;
-        let statement = match prepared(&self.client, &spelled(sql, None, args)).await {
-            Ok(statement) => statement,
-            Err(error) => {
-                // In a transaction that has failed nothing can be prepared.
-                self.settled().await?;
-                return Err(self.failed(error));
-            }
-        };
         let client = self.client.clone();
+        let spelled = spelled(sql, None, args);
+        let statement = self.ready(prepared(&client, &spelled)).await?;
         let args: Vec<Owned> = args.iter().map(Owned::from).collect();
         let done = async move {
             let args = args.iter().map(|arg| Bound(arg.arg()));

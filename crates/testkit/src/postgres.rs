@@ -2,7 +2,8 @@
 //! Debian package (or those that `pg_config` knows), with one database for each store.
 //!
 //! `SESSIOND_TEST_POSTGRES=postgres://…` names a server to use instead; its user must be allowed
-//! to create databases.
+//! to create databases. `SESSIOND_TEST_POSTGRES_BIN=DIRECTORY` names the programs to make a private
+//! one with.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -15,6 +16,9 @@ use std::{env, fs, net, thread};
 
 /// Names a server to use instead of a private one.
 pub const ENV: &str = "SESSIOND_TEST_POSTGRES";
+
+/// Names the directory of the programs to make a private server with.
+pub const BIN_ENV: &str = "SESSIOND_TEST_POSTGRES_BIN";
 
 /// The system's user that the server runs as when we are root: it refuses to be root.
 const USER: &str = "postgres";
@@ -58,6 +62,18 @@ pub struct Database {
 
 /// Where PostgreSQL's programs are.
 fn programs() -> io::Result<PathBuf> {
+    if let Some(bin) = env::var_os(BIN_ENV).map(PathBuf::from) {
+        if bin.join("initdb").exists() {
+            return Ok(bin);
+        }
+        let why = format!("{BIN_ENV}: there is no initdb in {}", bin.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
+    installed()
+}
+
+/// Where the programs of the newest version are that is installed.
+fn installed() -> io::Result<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -375,7 +391,11 @@ fn free_port() -> io::Result<u16> {
 /// # Errors
 /// What `psql` says.
 pub fn psql(url: &str, sql: &str) -> io::Result<String> {
-    let program = programs().map_or_else(|_| "psql".into(), |bin| bin.join("psql"));
+    // Not every set of a server's programs has one; any version speaks to any other.
+    let client = |bin: io::Result<PathBuf>| bin.ok().map(|bin| bin.join("psql"));
+    let found = [client(programs()), client(installed())];
+    let mut found = found.into_iter().flatten().filter(|psql| psql.exists());
+    let program = found.next().unwrap_or_else(|| "psql".into());
     let mut command = as_user(None, &program);
     command.args([
         "-X",
