@@ -167,7 +167,8 @@ impl Standing {
             renew: Notify::new(),
             reach: Mutex::new(Reach {
                 renewed: Instant::now(),
-                grace: None,
+                // Whoever comes does not know whether the others could reach the database.
+                grace: Some(Instant::now() + lease),
                 down: None,
             }),
             lease,

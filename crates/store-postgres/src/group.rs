@@ -115,22 +115,20 @@ pub(crate) async fn apply(
         match attempt(conn, author, group, jobs, savepoints).await {
             Ok(Some(done)) => {
                 // Past this point only the server knows.
-                let Err(error) = conn.control("COMMIT").await else {
+                let Err(error) = conn.commit().await else {
                     return Ok(done);
                 };
                 match conn.trouble {
                     Some(Trouble::Lost) => return Err(Failure::Undecided(done)),
                     // One of the last statements has failed; whose it was is not known.
-                    None if !savepoints => {}
-                    _ => return Err(failure(error)),
+                    None if !savepoints => roll_back(conn).await?,
+                    _ => {
+                        roll_back(conn).await?;
+                        return Err(failure(error));
+                    }
                 }
             }
-            Ok(None) if !savepoints => {
-                let done = conn.roll_back().await;
-                done.map_err(failure)?;
-                // It was over with what was rolled back.
-                conn.trouble = None;
-            }
+            Ok(None) if !savepoints => roll_back(conn).await?,
             Ok(None) => {
                 return Err(Failure::Refused(StoreError::Internal {
                     operation: "commit a group",
@@ -138,15 +136,25 @@ pub(crate) async fn apply(
                 }));
             }
             Err(error) => {
-                let failure = failure(error);
-                if conn.trouble != Some(Trouble::Lost) && conn.roll_back().await.is_err() {
-                    conn.trouble = Some(Trouble::Lost);
+                if conn.trouble != Some(Trouble::Lost) {
+                    roll_back(conn).await?;
                 }
-                return Err(failure);
+                return Err(failure(error));
             }
         }
         savepoints = true;
     }
+}
+
+/// Takes everything back, for another try on this connection.
+async fn roll_back(conn: &mut Writing) -> Result<(), Failure> {
+    if let Err(error) = conn.roll_back().await {
+        conn.trouble = Some(Trouble::Lost);
+        return Err(failure(error));
+    }
+    // It was over with what was rolled back.
+    conn.trouble = None;
+    Ok(())
 }
 
 fn failure(error: StoreError) -> Failure {

@@ -8,6 +8,7 @@ use sessiond_model::Clock;
 use sessiond_store::{NoFeed, StoreError, StoreResult};
 use sessiond_store_sql::moving::{MOVED, MoveError, Site, Table};
 use sessiond_store_sql::{Arg, META_MOVING, Row, Value};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::Error;
 
 use crate::cluster::LIVING;
@@ -18,6 +19,8 @@ use crate::{Address, PostgresOptions, schema, tls};
 /// Two moves into one schema would be in each other's way.
 const LOCK: &str =
     "SELECT pg_try_advisory_lock(hashtext('sessiond migrate'), hashtext(current_schema()))";
+/// How long the connection of a move that was killed may still be there.
+const GONE: Duration = Duration::from_secs(3);
 /// Whoever writes registers first, and so moves this.
 const STAMP: &str = "SELECT 'event ' || c.seq || ', node ' || \
      (SELECT coalesce(max(number), 0) FROM node) FROM clock c WHERE c.id = 1";
@@ -102,9 +105,7 @@ impl PostgresSite {
             }
             Some(found) => same_schema(&site.name, found)?,
         }
-        let locked = site.link.client.query_one(LOCK, &[]).await;
-        let locked = locked.map_err(failed("lock the schema"));
-        if !locked.map_err(&fail)?.get::<_, bool>(0) {
+        if !site.lock().await.map_err(&fail)? {
             let by = "another `sessiond migrate`".into();
             let place = site.name;
             return Err(MoveError::InUse { place, by });
@@ -119,6 +120,19 @@ impl PostgresSite {
             name: options.address.to_string(),
             opened: String::new(),
         })
+    }
+
+    /// Locks the schema against other moves; gives whether it could.
+    async fn lock(&self) -> StoreResult<bool> {
+        let deadline = Instant::now() + GONE;
+        loop {
+            let locked = self.link.client.query_one(LOCK, &[]).await;
+            let locked = locked.map_err(failed("lock the schema"))?;
+            if locked.get(0) || Instant::now() > deadline {
+                return Ok(locked.get(0));
+            }
+            sleep(GONE / 20).await;
+        }
     }
 
     async fn control(&self, sql: &str) -> StoreResult<()> {

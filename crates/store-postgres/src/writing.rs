@@ -60,6 +60,8 @@ pub(crate) struct Writing {
     limit: Duration,
     /// Tells when the database has been away for so long that no answer is waited for.
     standing: Option<Arc<Standing>>,
+    /// Whether a statement failed before it was sent, so that the server knows nothing of it.
+    unsent: bool,
     pub(crate) trouble: Option<Trouble>,
     /// Statements so far that change something.
     pub(crate) writes: u64,
@@ -77,6 +79,7 @@ impl Writing {
             underway: VecDeque::new(),
             limit,
             standing: None,
+            unsent: false,
             trouble: None,
             writes: 0,
             wave: None,
@@ -140,6 +143,15 @@ impl Writing {
         self.settled().await
     }
 
+    /// Commits what was sent; not when something could not be sent, since the server would commit
+    /// what is left.
+    pub(crate) async fn commit(&mut self) -> StoreResult<()> {
+        if std::mem::take(&mut self.unsent) {
+            self.settled().await?;
+        }
+        self.control("COMMIT").await
+    }
+
     /// Runs statements that are made up.
     pub(crate) async fn command(&mut self, sql: String) -> StoreResult<()> {
         let client = self.client.clone();
@@ -160,6 +172,7 @@ impl Writing {
     async fn start(&mut self, mut statement: Underway) {
         match poll!(&mut statement) {
             Poll::Ready(done) => {
+                self.unsent |= done.is_err();
                 self.underway.push_back(std::future::ready(done).boxed());
             }
             Poll::Pending => self.underway.push_back(statement),
@@ -295,7 +308,7 @@ impl Writing {
 
     /// Forgets what was sent in a transaction that has been given up.
     pub(crate) async fn roll_back(&mut self) -> StoreResult<()> {
-        self.wave = None;
+        (self.wave, self.unsent) = (None, false);
         // What failed before is known.
         let _ = self.settled().await;
         self.control("ROLLBACK").await
@@ -349,5 +362,47 @@ impl Tx for Writing {
 
     fn damaged(&mut self, session: &SessionId, what: &str) {
         note_damage(&self.incidents, &mut self.damaged, session, what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sessiond_model::{ManualClock, Timestamp};
+    use sessiond_store::contract::Recorder;
+    use sessiond_store_sql::{Arg, Tx as _};
+    use sessiond_testkit::postgres::database;
+
+    use super::Writing;
+    use crate::conn::connect;
+    use crate::{PostgresOptions, PostgresStore, tls};
+
+    const PUT: &str = "INSERT INTO meta (name, value) VALUES ('half', $1)";
+    /// Takes numbers of four bytes only.
+    const SMALL: &str = "SELECT CAST($1 AS INT4)";
+
+    #[tokio::test]
+    async fn what_could_not_be_sent_is_not_left_out_of_a_commit() {
+        let database = database();
+        let clock = Arc::new(ManualClock::at(Timestamp(1)));
+        let feed = Arc::<Recorder>::default();
+        let address = database.url().parse().unwrap();
+        let options = PostgresOptions::new(address, feed, clock, "0");
+        let store = PostgresStore::open(&options).await.unwrap();
+        let tls = tls::connector(&options.address).unwrap();
+        let link = connect(&options, &tls, "test", None).await.unwrap();
+        let mut conn = Writing::new(link.client, Arc::default(), Duration::from_secs(5));
+        conn.execute(SMALL, &[Arg::Null]).await.unwrap();
+        conn.send("BEGIN").await.unwrap();
+        conn.execute(PUT, &["of it".into()]).await.unwrap();
+        let large = [Arg::Int(i64::MAX)];
+        conn.execute(SMALL, &large).await.unwrap();
+        conn.commit().await.unwrap_err();
+        conn.roll_back().await.unwrap();
+        let count = "SELECT count(*) FROM sessiond.meta WHERE name = 'half'";
+        assert_eq!(database.psql(count).unwrap(), "0");
+        drop(store);
     }
 }

@@ -240,6 +240,30 @@ async fn a_node_that_was_away_writes_nothing_after_another_took_over() {
     a.hears_all().await;
 }
 
+/// The database was away for longer than a lease, and a node starts before the others are back.
+#[tokio::test]
+async fn whoever_comes_after_an_outage_takes_nobody_for_dead() {
+    let database = database();
+    let short = |options| PostgresOptions {
+        lease: Duration::from_secs(2),
+        ..options
+    };
+    let a = Node::with(database.url(), "a", short).await;
+    let id = a.session("s").await;
+    a.line.stall();
+    let ended = "SELECT expires_at < extract(epoch FROM clock_timestamp()) * 1000 \
+                 FROM sessiond.node WHERE name = 'a'";
+    until(async || database.psql(ended).is_ok_and(|said| said == "t")).await;
+    let b = Node::with(database.url(), "b", short).await;
+    b.leases().orphans(10).await.unwrap();
+    let taken = b.leases().acquire(&id).await.unwrap();
+    assert!(matches!(taken, Lease::Elsewhere(_)), "{taken:?}");
+    a.line.mend();
+    until(async || a.title(&id, "mine").await.is_ok()).await;
+    assert_eq!(*a.leases().lost().borrow(), 0);
+    a.hears_all().await;
+}
+
 /// Another program locks the session's row, then wants the clock that we hold: PostgreSQL ends one
 /// of the two.
 #[tokio::test]

@@ -78,8 +78,9 @@ pub trait Leases: Send + Sync + fmt::Debug {
     /// [unfinished](crate::Store::unfinished_sessions), or have a pending restore, and that no
     /// living node holds; at most `limit`.
     ///
-    /// A node that could itself not reach the store for a while ends nobody until it was back
-    /// for as long as a lease lasts: an outage of the store is not the death of its nodes.
+    /// A node that has just come, or could not reach the store for a while, ends nobody until it
+    /// was there for as long as a lease lasts: an outage of the store is not the death of its
+    /// nodes.
     async fn orphans(&self, limit: u32) -> StoreResult<Vec<SessionId>>;
 
     /// Notes that this node, by name, has this directory.
