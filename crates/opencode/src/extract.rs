@@ -23,6 +23,16 @@ pub(crate) fn json(value: &impl Serialize) -> Reply {
     }
 }
 
+/// A JSON answer with a list of which a bound of ours may have left something out.
+pub(crate) fn json_cut(value: &impl Serialize, is_cut: bool) -> Reply {
+    let mut response = json(value)?;
+    if is_cut {
+        let says = axum::http::HeaderValue::from_static("true");
+        response.headers_mut().insert("x-sessiond-cut", says);
+    }
+    Ok(response)
+}
+
 /// A JSON answer from its text.
 pub(crate) fn json_bytes(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()

@@ -4,7 +4,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 
 use crate::list::Kind;
 use crate::work::{self, Stop};
-use crate::{Result, Root};
+use crate::{Bounded, Result, Root};
 
 /// Paths that one answer holds, at the most.
 pub const MAX_FOUND: usize = 200;
@@ -46,11 +46,13 @@ pub struct Found {
 ///
 /// # Errors
 /// `TimedOut`.
-pub async fn find(root: &Root, query: &str, kinds: Kinds, limit: usize) -> Result<Vec<Found>> {
+pub async fn find(root: &Root, query: &str, kinds: Kinds, limit: usize) -> Result<Bounded<Found>> {
     let (root, query) = (root.clone(), query.to_owned());
     work::blocking(move |stop| {
         let found = walk(&root, kinds, stop)?;
-        rank(found, query.trim(), limit.min(MAX_FOUND), stop)
+        let mut ranked = rank(found.items, query.trim(), limit.min(MAX_FOUND), stop)?;
+        ranked.is_cut |= found.is_cut;
+        Ok(ranked)
     })
     .await
 }
@@ -66,11 +68,16 @@ pub(crate) fn entries(root: &Root) -> ignore::Walk {
         .build()
 }
 
-fn walk(root: &Root, kinds: Kinds, stop: &Stop) -> Result<Vec<Found>> {
+fn walk(root: &Root, kinds: Kinds, stop: &Stop) -> Result<Bounded<Found>> {
     let mut found = Vec::new();
+    let mut is_cut = false;
     // What can't be read is left out; the rest is still of use.
-    for entry in entries(root).flatten().skip(1).take(MAX_WALK) {
+    for (n, entry) in entries(root).flatten().skip(1).enumerate() {
         stop.check()?;
+        if n == MAX_WALK {
+            is_cut = true;
+            break;
+        }
         let kind = match entry.file_type() {
             Some(t) if t.is_dir() => Kind::Directory,
             Some(t) if t.is_file() => Kind::File,
@@ -84,14 +91,16 @@ fn walk(root: &Root, kinds: Kinds, stop: &Stop) -> Result<Vec<Found>> {
             found.push(Found { path, kind });
         }
     }
-    Ok(found)
+    Ok(Bounded {
+        items: found,
+        is_cut,
+    })
 }
 
-fn rank(mut found: Vec<Found>, query: &str, limit: usize, stop: &Stop) -> Result<Vec<Found>> {
+fn rank(mut found: Vec<Found>, query: &str, limit: usize, stop: &Stop) -> Result<Bounded<Found>> {
     if query.is_empty() {
         found.sort_by(|a, b| (a.path.len(), &a.path).cmp(&(b.path.len(), &b.path)));
-        found.truncate(limit);
-        return Ok(found);
+        return Ok(Bounded::first(found, limit));
     }
     let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
     let mut matcher = Matcher::new(Config::DEFAULT.match_paths());
@@ -106,6 +115,6 @@ fn rank(mut found: Vec<Found>, query: &str, limit: usize, stop: &Stop) -> Result
     scored.sort_by(|(a, x), (b, y)| {
         (b.cmp(a)).then_with(|| (x.path.len(), &x.path).cmp(&(y.path.len(), &y.path)))
     });
-    scored.truncate(limit);
-    Ok(scored.into_iter().map(|(_, item)| item).collect())
+    let items = scored.into_iter().map(|(_, item)| item).collect();
+    Ok(Bounded::first(items, limit))
 }

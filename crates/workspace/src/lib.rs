@@ -5,6 +5,7 @@
 //! functions are bounded in time, results and concurrency, and stop when their future is
 //! dropped.
 
+mod bounded;
 mod content;
 mod error;
 mod find;
@@ -16,6 +17,7 @@ mod search;
 mod vcs;
 mod work;
 
+pub use bounded::Bounded;
 pub use content::{Content, MAX_CONTENT, RawFile, content, raw_file};
 pub use error::WorkspaceError;
 pub use find::{Found, Kinds, MAX_FOUND, find};

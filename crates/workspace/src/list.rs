@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::work::{self, Stop};
-use crate::{Result, Root, WorkspaceError};
+use crate::{Bounded, Result, Root, WorkspaceError};
 
 /// Entries of one directory, at the most.
 const MAX_ENTRIES: usize = 20_000;
@@ -36,12 +36,12 @@ pub struct Entry {
 ///
 /// # Errors
 /// `Outside`, `Missing`, `NotADirectory`; `Io` when it can't be read.
-pub async fn list(root: &Root, path: &str) -> Result<Vec<Entry>> {
+pub async fn list(root: &Root, path: &str) -> Result<Bounded<Entry>> {
     let (root, path) = (root.clone(), path.to_owned());
     work::blocking(move |stop| read(&root, &path, stop)).await
 }
 
-fn read(root: &Root, path: &str, stop: &Stop) -> Result<Vec<Entry>> {
+fn read(root: &Root, path: &str, stop: &Stop) -> Result<Bounded<Entry>> {
     let at = root.resolve(path)?;
     if !at.is_dir() {
         return Err(WorkspaceError::NotADirectory(path.into()));
@@ -56,7 +56,7 @@ fn read(root: &Root, path: &str, stop: &Stop) -> Result<Vec<Entry>> {
             Ok(t) if t.is_file() => Kind::File,
             _ => continue,
         };
-        if entries.len() >= MAX_ENTRIES {
+        if entries.len() > MAX_ENTRIES {
             break;
         }
         let absolute = entry.path();
@@ -73,7 +73,7 @@ fn read(root: &Root, path: &str, stop: &Stop) -> Result<Vec<Entry>> {
         });
     }
     entries.sort_by_cached_key(|e| (e.kind, e.name.to_lowercase(), e.name.clone()));
-    Ok(entries)
+    Ok(Bounded::first(entries, MAX_ENTRIES))
 }
 
 /// The ignore files from the root down to one directory.

@@ -6,7 +6,7 @@ use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch}
 
 use crate::find::entries;
 use crate::work::{self, Stop};
-use crate::{Result, Root, WorkspaceError};
+use crate::{Bounded, Result, Root, WorkspaceError};
 
 /// Lines that one answer holds, at the most.
 const MAX_HITS: usize = 100;
@@ -51,7 +51,7 @@ pub struct Submatch {
 ///
 /// # Errors
 /// `Pattern` when it is no regular expression; `TimedOut`.
-pub async fn search(root: &Root, pattern: &str) -> Result<Vec<Hit>> {
+pub async fn search(root: &Root, pattern: &str) -> Result<Bounded<Hit>> {
     if pattern.len() > MAX_PATTERN {
         return Err(WorkspaceError::Pattern(format!(
             "Expected at most {MAX_PATTERN} bytes"
@@ -67,7 +67,7 @@ pub async fn search(root: &Root, pattern: &str) -> Result<Vec<Hit>> {
     work::blocking(move |stop| look(&root, &matcher, stop)).await
 }
 
-fn look(root: &Root, matcher: &RegexMatcher, stop: &Stop) -> Result<Vec<Hit>> {
+fn look(root: &Root, matcher: &RegexMatcher, stop: &Stop) -> Result<Bounded<Hit>> {
     let mut searcher = SearcherBuilder::new()
         .binary_detection(BinaryDetection::quit(0))
         .heap_limit(Some(HEAP))
@@ -76,7 +76,7 @@ fn look(root: &Root, matcher: &RegexMatcher, stop: &Stop) -> Result<Vec<Hit>> {
     let mut hits = Vec::new();
     for entry in entries(root).flatten() {
         stop.check()?;
-        if hits.len() >= MAX_HITS {
+        if hits.len() > MAX_HITS {
             break;
         }
         let is_file = entry.file_type().is_some_and(|t| t.is_file());
@@ -98,7 +98,7 @@ fn look(root: &Root, matcher: &RegexMatcher, stop: &Stop) -> Result<Vec<Hit>> {
         }
     }
     stop.check()?;
-    Ok(hits)
+    Ok(Bounded::first(hits, MAX_HITS))
 }
 
 struct Lines<'a> {
@@ -131,7 +131,8 @@ impl Sink for Lines<'_> {
             offset: found.absolute_byte_offset(),
             submatches,
         });
-        Ok(self.hits.len() < MAX_HITS && self.stop.check().is_ok())
+        // One more than is told shows that there are more.
+        Ok(self.hits.len() <= MAX_HITS && self.stop.check().is_ok())
     }
 
     fn binary_data(&mut self, _: &Searcher, _: u64) -> io::Result<bool> {

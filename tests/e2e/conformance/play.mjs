@@ -74,7 +74,7 @@ async function playStep(side, step, kept, seen, started) {
       if (at < 0) return undefined
       seen.next = at + 1
       return all[at].json
-    })
+    }, { within: 90_000 })
     if (step.as) kept[step.as] = found.properties
     return { event: found }
   }

@@ -84,7 +84,9 @@ async fn list(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
     let path = required(&query, "path")?;
     let entries = sessiond_workspace::list(&root(&app, &at).await?, path).await;
     let entries = entries.map_err(ApiError::files("path"))?;
-    extract::json(&entries.into_iter().map(NodeDto::from).collect::<Vec<_>>())
+    let is_cut = entries.is_cut;
+    let nodes: Vec<_> = entries.into_iter().map(NodeDto::from).collect();
+    extract::json_cut(&nodes, is_cut)
 }
 
 /// A file that is not there is empty: clients ask for files that were deleted.
@@ -130,7 +132,7 @@ async fn search(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
             "submatches": submatches.collect::<Vec<_>>(),
         })
     });
-    extract::json(&shown.collect::<Vec<_>>())
+    extract::json_cut(&shown.collect::<Vec<_>>(), hits.is_cut)
 }
 
 async fn find(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
@@ -147,7 +149,9 @@ async fn find(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
     let limit = limit(&query)?;
     let found = sessiond_workspace::find(&root(&app, &at).await?, text, kinds, limit).await;
     let found = found.map_err(ApiError::files("query"))?;
-    extract::json(&found.into_iter().map(|f| f.path).collect::<Vec<_>>())
+    let is_cut = found.is_cut;
+    let paths: Vec<_> = found.into_iter().map(|f| f.path).collect();
+    extract::json_cut(&paths, is_cut)
 }
 
 /// What `type` asks for.

@@ -79,6 +79,34 @@ async fn files_are_found_by_path_and_by_content() {
     w.get("/find/symbol?query=main").await.refused(501);
 }
 
+// Q-cut
+#[tokio::test]
+async fn a_list_that_was_cut_says_so() {
+    let w = world().await;
+    let many = "needle\n".repeat(101);
+    std::fs::write(w.dir.path().join("many.txt"), &many).unwrap();
+    std::fs::write(
+        w.dir.path().join("few.txt"),
+        &many.replace("needle", "pin")[4..],
+    )
+    .unwrap();
+    for (path, items, is_cut) in [
+        ("/find?pattern=needle", 100, true),
+        ("/find?pattern=pin", 100, false),
+        ("/find/file?query=txt&limit=1", 1, true),
+        ("/find/file?query=txt&limit=2", 2, false),
+        ("/api/fs/find?query=txt&limit=1", 1, true),
+        ("/file?path=", 3, false),
+    ] {
+        let reply = w.get(path).await;
+        let says = reply.headers.get("x-sessiond-cut").map(|v| v.as_bytes());
+        assert_eq!(says, is_cut.then_some(b"true".as_slice()), "{path}");
+        let body = reply.ok();
+        let list = body.as_array().or(body["data"].as_array()).unwrap();
+        assert!(list.len() >= items, "{path}: {}", list.len());
+    }
+}
+
 #[tokio::test]
 async fn changes_are_told_and_patches_applied() {
     let w = world().await;

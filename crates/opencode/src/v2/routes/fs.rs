@@ -7,8 +7,9 @@ use serde::Serialize;
 use sessiond_workspace::{Kind, Kinds};
 
 use crate::error::ApiError;
+use crate::extract::json_cut;
 use crate::routes::file;
-use crate::v2::extract::{self, Place, Query, Reply};
+use crate::v2::extract::{Place, Query, Reply};
 use crate::v2::wire::Located;
 
 #[derive(Serialize)]
@@ -33,20 +34,22 @@ pub(crate) async fn find(place: Place, query: Query) -> Reply {
     let limit = file::limit(&query.0)?;
     let found = sessiond_workspace::find(&file::open(&place.0)?, text, kinds, limit).await;
     let found = found.map_err(ApiError::files("query"))?;
+    let is_cut = found.is_cut;
     let data: Vec<_> = (found.into_iter())
         .map(|f| EntryDto::new(f.path, f.kind))
         .collect();
-    extract::json(&Located::new(&place.0, data))
+    Ok(json_cut(&Located::new(&place.0, data), is_cut)?)
 }
 
 pub(crate) async fn list(place: Place, query: Query) -> Reply {
     let path = query.0.get("path").unwrap_or_default();
     let entries = sessiond_workspace::list(&file::open(&place.0)?, path).await;
     let entries = entries.map_err(ApiError::files("path"))?;
+    let is_cut = entries.is_cut;
     let data: Vec<_> = (entries.into_iter())
         .map(|e| EntryDto::new(e.path, e.kind))
         .collect();
-    extract::json(&Located::new(&place.0, data))
+    Ok(json_cut(&Located::new(&place.0, data), is_cut)?)
 }
 
 /// A file's bytes. What is in it is not ours: a browser that opens it runs nothing of it.
