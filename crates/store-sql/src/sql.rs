@@ -93,6 +93,11 @@ macro_rules! session_list {
     };
 }
 pub(crate) const SESSIONS_ALL: &str = session_list!("s.deleted_at IS NULL");
+/// There are few at any time, and an index of them; asked for by themselves, or the order of the
+/// list would have all others walked.
+pub(crate) const SESSIONS_BUSY: &str = session_list!(
+    "s.deleted_at IS NULL AND s.sid IN (SELECT b.sid FROM session b WHERE b.status = 'busy')"
+);
 pub(crate) const SESSIONS_OF_PROJECT: &str =
     session_list!("s.deleted_at IS NULL AND s.project_id = $4");
 pub(crate) const SESSIONS_OF_DIRECTORY: &str =

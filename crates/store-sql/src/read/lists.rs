@@ -38,6 +38,8 @@ impl Op for Sessions<'_> {
         let query = self.0;
         let sql = if query.trashed {
             sql::SESSIONS_TRASHED
+        } else if query.status.as_deref() == Some(&[StatusKind::Busy]) {
+            sql::SESSIONS_BUSY
         } else if query.parent_id.is_some() {
             sql::SESSIONS_OF_PARENT
         } else if query.fork_of.is_some() {
