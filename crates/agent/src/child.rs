@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::connection::{Connection, Waiting};
+use crate::connection::{AskedFor, Connection, Waiting};
 use crate::process::MARKER;
 use crate::reader::{Line, Lines};
 use crate::wire::{self, Message};
@@ -293,8 +293,18 @@ impl Host {
             }
             Message::Request { id, method, params } if method == "session/request_permission" => {
                 let session = params["sessionId"].as_str().unwrap_or_default();
-                self.connection.asked(id.clone(), session);
+                self.connection
+                    .asked(id.clone(), session, AskedFor::Permission);
                 self.push(Incoming::Permission {
+                    request: id,
+                    params,
+                });
+            }
+            Message::Request { id, method, params } if method == "elicitation/create" => {
+                let session = params["sessionId"].as_str().unwrap_or_default();
+                self.connection
+                    .asked(id.clone(), session, AskedFor::Answers);
+                self.push(Incoming::Question {
                     request: id,
                     params,
                 });

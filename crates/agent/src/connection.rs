@@ -24,12 +24,25 @@ pub(crate) enum Waiting {
     Prompt,
 }
 
+/// What an agent asks of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AskedFor {
+    Permission,
+    Answers,
+}
+
+#[derive(Debug)]
+struct Asked {
+    session: String,
+    what: AskedFor,
+}
+
 #[derive(Debug, Default)]
 struct State {
     last_id: u64,
     waiting: HashMap<u64, Waiting>,
-    /// The agent's open permission requests, and their sessions.
-    asked: HashMap<RequestId, String>,
+    /// What the agent waits for of people.
+    asked: HashMap<RequestId, Asked>,
     /// Config options by session.
     options: HashMap<String, Value>,
     /// Sessions that are being replayed, and when they last said something.
@@ -135,9 +148,13 @@ impl Connection {
         self.write(method, wire::notification(method, params)).await
     }
 
-    pub(crate) async fn answer(&self, id: &RequestId, result: &Value) -> Result<(), AgentError> {
-        self.write("session/request_permission", wire::success(id, result))
-            .await
+    pub(crate) async fn answer(
+        &self,
+        method: &'static str,
+        id: &RequestId,
+        result: &Value,
+    ) -> Result<(), AgentError> {
+        self.write(method, wire::success(id, result)).await
     }
 
     async fn write(&self, method: &'static str, line: Vec<u8>) -> Result<(), AgentError> {
@@ -169,8 +186,10 @@ impl Connection {
         self.state.lock().waiting.remove(&id)
     }
 
-    pub(crate) fn asked(&self, request: RequestId, session: &str) {
-        self.state.lock().asked.insert(request, session.to_owned());
+    pub(crate) fn asked(&self, request: RequestId, session: &str, what: AskedFor) {
+        let session = session.to_owned();
+        let asked = Asked { session, what };
+        self.state.lock().asked.insert(request, asked);
     }
 
     /// Takes an open request of the agent out; false when there is none.
@@ -178,14 +197,10 @@ impl Connection {
         self.state.lock().asked.remove(request).is_some()
     }
 
-    pub(crate) fn requests_of(&self, session: &str) -> Vec<RequestId> {
+    pub(crate) fn requests_of(&self, session: &str) -> Vec<(RequestId, AskedFor)> {
         let state = self.state.lock();
-        state
-            .asked
-            .iter()
-            .filter(|(_, s)| *s == session)
-            .map(|(r, _)| r.clone())
-            .collect()
+        let of = state.asked.iter().filter(|(_, a)| a.session == session);
+        of.map(|(r, a)| (r.clone(), a.what)).collect()
     }
 
     pub(crate) fn remember_options(&self, session: &str, options: &Value) {

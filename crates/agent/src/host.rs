@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use sessiond_model::Tokens;
 use tokio::sync::mpsc;
 
-use crate::connection::Connection;
+use crate::connection::{AskedFor, Connection};
 use crate::profile::config_option;
 use crate::wire::METHOD_NOT_FOUND;
 use crate::{
-    AgentError, AgentSpec, Capabilities, ProcessId, ProfileUpdate, PromptBlock, RequestId,
-    RpcError, child,
+    AgentError, AgentSpec, Capabilities, ProcessId, ProfileUpdate, PromptBlock, QuestionAnswer,
+    RequestId, RpcError, child,
 };
 
 /// Quiet for this long after the answer to `session/load`, a replay is over: Gemini sends
@@ -63,6 +63,13 @@ pub enum Incoming {
         /// Its id of the request.
         request: RequestId,
         /// The request as it came.
+        params: Value,
+    },
+    /// The agent has questions and waits for [`Agent::answer_question`].
+    Question {
+        /// Its id of the request.
+        request: RequestId,
+        /// The request as it came; see [`crate::Form::read`].
         params: Value,
     },
     /// The prompt is done; every update it caused came before.
@@ -309,16 +316,24 @@ impl Agent {
     }
 
     /// Asks the agent to stop the running prompt, which then ends with `cancelled`. Its open
-    /// permission requests are answered as cancelled, as the protocol demands.
+    /// permission requests and questions are answered as cancelled, as the protocol demands.
     ///
     /// # Errors
     /// When the agent is gone.
     pub async fn cancel(&self, session: &str) -> Result<(), AgentError> {
         let params = json!({"sessionId": session});
         self.connection.notify("session/cancel", &params).await?;
-        for request in self.connection.requests_of(session) {
-            self.answer_permission(&request, PermissionAnswer::Cancelled)
-                .await?;
+        for (request, what) in self.connection.requests_of(session) {
+            match what {
+                AskedFor::Permission => {
+                    let answer = PermissionAnswer::Cancelled;
+                    self.answer_permission(&request, answer).await?;
+                }
+                AskedFor::Answers => {
+                    let answer = &QuestionAnswer::Cancelled;
+                    self.answer_question(&request, answer).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -348,7 +363,35 @@ impl Agent {
             PermissionAnswer::Cancelled => json!({"outcome": "cancelled"}),
         };
         self.connection
-            .answer(request, &json!({"outcome": outcome}))
+            .answer(
+                "session/request_permission",
+                request,
+                &json!({"outcome": outcome}),
+            )
+            .await
+    }
+
+    /// Answers a question. A second answer to the same request is an error, unless it is
+    /// [`QuestionAnswer::Cancelled`].
+    ///
+    /// # Errors
+    /// When the agent is gone, or waits for no such answer.
+    pub async fn answer_question(
+        &self,
+        request: &RequestId,
+        answer: &QuestionAnswer,
+    ) -> Result<(), AgentError> {
+        if !self.connection.take_request(request) {
+            return match answer {
+                QuestionAnswer::Cancelled => Ok(()),
+                _ => Err(AgentError::NoSuchRequest {
+                    request: request.to_string(),
+                }),
+            };
+        }
+        let result = answer.result();
+        self.connection
+            .answer("elicitation/create", request, &result)
             .await
     }
 
@@ -401,13 +444,15 @@ impl Agent {
     }
 }
 
-/// We offer neither files nor terminals: no agent needs them, and some break with them.
+/// We offer forms for people to fill in, but neither files nor terminals: no agent needs them, and
+/// some break with them.
 fn initialize_params() -> Value {
     json!({
         "protocolVersion": 1,
         "clientCapabilities": {
             "fs": {"readTextFile": false, "writeTextFile": false},
             "terminal": false,
+            "elicitation": {"form": {}},
         },
         "clientInfo": {
             "name": "sessiond",

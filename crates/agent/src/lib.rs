@@ -31,7 +31,7 @@ pub use profile::{Capabilities, ProfileUpdate};
 pub use prompt::PromptBlock;
 pub use shell::{Shell, ShellEnd, ShellNews};
 pub use translate::{
-    Call, Effect, Env, Outcome, PermissionAsk, Translator, TurnContext, Verdict, choose_option,
-    verdict,
+    Call, Effect, Env, Form, Outcome, PermissionAsk, QuestionAnswer, Translator, TurnContext,
+    Unfit, Verdict, choose_option, verdict,
 };
 pub use wire::{RequestId, RpcError};

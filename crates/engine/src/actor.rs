@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessiond_agent::{Effect, Incoming, ProfileUpdate, Translator};
+use sessiond_agent::{Effect, Incoming, ProfileUpdate, QuestionAnswer, Translator};
 use sessiond_model::{
-    Change, IdStamp, PermissionId, PermissionReply, SessionPatch, Turn, TurnState,
+    Change, IdStamp, PermissionId, PermissionReply, QuestionId, SessionPatch, Turn, TurnState,
 };
 use sessiond_store::{StoreError, TurnQuery};
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +41,11 @@ pub(crate) enum Command {
         id: PermissionId,
         reply: PermissionReply,
         message: Option<String>,
+    },
+    /// A question was answered or declined.
+    QuestionEnded {
+        id: QuestionId,
+        answer: QuestionAnswer,
     },
     /// The agent is to be ended, unless it works.
     Release,
@@ -155,7 +160,7 @@ impl Actor {
                 command = commands.recv() => match command {
                     Some(Command::Wake) => return Idle::Work,
                     Some(Command::Abort { done, .. }) => drop(done.send(())),
-                    Some(Command::Answered { .. }) => {}
+                    Some(Command::Answered { .. } | Command::QuestionEnded { .. }) => {}
                     Some(Command::Release) => self.end_agent().await,
                     Some(Command::Stop | Command::Retire) | None => return Idle::End,
                 },
@@ -165,6 +170,10 @@ impl Actor {
                         // No turn, nobody to ask.
                         let cancelled = sessiond_agent::PermissionAnswer::Cancelled;
                         let _ = slot.agent.answer_permission(&request, cancelled).await;
+                    }
+                    Some(Incoming::Question { request, .. }) => {
+                        let cancelled = &QuestionAnswer::Cancelled;
+                        let _ = slot.agent.answer_question(&request, cancelled).await;
                     }
                     Some(Incoming::Exited { .. }) | None => self.end_agent().await,
                     Some(_) => {}
@@ -190,7 +199,9 @@ impl Actor {
                 let _ = done.send(());
                 Idle::Work
             }
-            Ok(Command::Answered { .. } | Command::Release) => Idle::Work,
+            Ok(Command::Answered { .. } | Command::QuestionEnded { .. } | Command::Release) => {
+                Idle::Work
+            }
             Ok(Command::Stop | Command::Retire) => Idle::End,
         }
     }

@@ -1,8 +1,11 @@
 //! Permission requests and questions: the first answer wins.
 
+use std::sync::Arc;
+
+use sessiond_agent::{Form, QuestionAnswer};
 use sessiond_model::{
     Change, Permission, PermissionId, PermissionOutcome, PermissionReply, Question, QuestionId,
-    QuestionOutcome,
+    QuestionOutcome, SessionId,
 };
 use sessiond_store::{AskQuery, EntityKind};
 
@@ -56,22 +59,18 @@ impl Engine {
         self.0.submit(&hold, Vec::new(), vec![change]).await?;
         // The answer is durable; the agent gets it now. If the actor has just ended the turn,
         // nobody waits for it any more.
-        if let Some(mailbox) = self
-            .0
-            .live
-            .peek(&permission.session_id)
-            .and_then(|l| l.mailbox())
-        {
-            let _ = mailbox
-                .send(Command::Answered {
-                    id: id.clone(),
-                    reply,
-                    message,
-                })
-                .await;
-        }
+        let id = id.clone();
+        let answered = Command::Answered { id, reply, message };
+        self.tell_actor(&permission.session_id, answered).await;
         permission.outcome = Some(outcome);
         Ok(permission)
+    }
+
+    async fn tell_actor(&self, session: &SessionId, command: Command) {
+        let live = self.0.live.peek(session);
+        if let Some(mailbox) = live.and_then(|live| live.mailbox()) {
+            let _ = mailbox.send(command).await;
+        }
     }
 
     /// Pending questions, oldest first.
@@ -86,7 +85,8 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound` when there is none of this id, `Conflict` when it has ended before,
-    /// `Invalid` when the number of answers is not that of the questions.
+    /// `Invalid` when the number of answers is not that of the questions, or one is not of the kind
+    /// that the agent waits for.
     pub async fn reply_question(
         &self,
         id: &QuestionId,
@@ -103,14 +103,25 @@ impl Engine {
                 ),
             ));
         }
-        self.end_question(
-            question,
-            QuestionOutcome::Answered {
-                answers,
-                at: self.0.clock.now(),
-            },
-        )
-        .await
+        let form = self.form(&question);
+        let answer = match form.map(|form| form.answer(&answers)) {
+            Some(Ok(answer)) => answer,
+            Some(Err(unfit)) => {
+                let field = format!("answers.{}", unfit.index);
+                return Err(EngineError::invalid(field, unfit.reason.to_owned()));
+            }
+            None => QuestionAnswer::Cancelled,
+        };
+        let at = self.0.clock.now();
+        let outcome = QuestionOutcome::Answered { answers, at };
+        self.end_question(question, outcome, answer).await
+    }
+
+    /// What the agent wants filled in, while it waits for that.
+    fn form(&self, question: &Question) -> Option<Arc<Form>> {
+        let live = self.0.live.peek(&question.session_id)?;
+        let form = live.forms.lock().get(&question.id).cloned();
+        form
     }
 
     /// Declines a question.
@@ -119,13 +130,10 @@ impl Engine {
     /// `NotFound` when there is none of this id, `Conflict` when it has ended before.
     pub async fn reject_question(&self, id: &QuestionId) -> Result<Question> {
         let question = self.question(id).await?;
-        self.end_question(
-            question,
-            QuestionOutcome::Rejected {
-                at: self.0.clock.now(),
-            },
-        )
-        .await
+        let at = self.0.clock.now();
+        let outcome = QuestionOutcome::Rejected { at };
+        self.end_question(question, outcome, QuestionAnswer::Declined)
+            .await
     }
 
     async fn question(&self, id: &QuestionId) -> Result<Question> {
@@ -140,6 +148,7 @@ impl Engine {
         &self,
         mut question: Question,
         outcome: QuestionOutcome,
+        answer: QuestionAnswer,
     ) -> Result<Question> {
         let hold = self.0.hold(&question.session_id).await?;
         let change = Change::ResolveQuestion {
@@ -147,6 +156,15 @@ impl Engine {
             outcome: outcome.clone(),
         };
         self.0.submit(&hold, Vec::new(), vec![change]).await?;
+        // The answer is durable; the agent gets it now, if it still waits.
+        self.tell_actor(
+            &question.session_id,
+            Command::QuestionEnded {
+                id: question.id.clone(),
+                answer,
+            },
+        )
+        .await;
         question.outcome = Some(outcome);
         Ok(question)
     }

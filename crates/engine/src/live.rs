@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use sessiond_model::{IdStamp, ProjectId, RestorePhase, SessionId, Timestamp};
+use sessiond_agent::Form;
+use sessiond_model::{IdStamp, ProjectId, QuestionId, RestorePhase, SessionId, Timestamp};
 use sessiond_store::{EntityKind, SessionHead, TurnQuery};
 use tokio::sync::{OnceCell, mpsc, watch};
 
@@ -31,6 +32,8 @@ pub(crate) struct Live {
     pub(crate) undo: tokio::sync::Mutex<()>,
     /// A revert was written down and is not done: it is finished before anything else.
     pub(crate) restoring: AtomicBool,
+    /// The forms that questions of the running turn stand for.
+    pub(crate) forms: Mutex<HashMap<QuestionId, Arc<Form>>>,
     /// Another node may have it by now: nothing that is remembered here counts any more.
     pub(crate) lost: AtomicBool,
 }
@@ -198,6 +201,7 @@ impl Registry {
             actor: Mutex::new(None),
             undo: tokio::sync::Mutex::new(()),
             restoring: AtomicBool::new(false),
+            forms: Mutex::default(),
             lost: AtomicBool::new(false),
         });
         let mut sessions = self.sessions.lock();
@@ -244,6 +248,7 @@ impl Registry {
             actor: Mutex::new(None),
             undo: tokio::sync::Mutex::new(()),
             restoring: AtomicBool::new(false),
+            forms: Mutex::default(),
             lost: AtomicBool::new(false),
         });
         sessions.insert(id.clone(), live.clone());

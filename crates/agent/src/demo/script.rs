@@ -44,10 +44,16 @@ pub(super) enum Step {
     Usage(&'static str),
     /// Asks for permission in any mode.
     Ask(Box<Step>),
+    /// Asks a question; without options in the person's own words.
+    Question {
+        text: String,
+        options: Vec<String>,
+        several: bool,
+    },
 }
 
 /// The commands: name, arguments, description.
-pub(super) const COMMANDS: [(&str, &str, &str); 23] = [
+pub(super) const COMMANDS: [(&str, &str, &str); 25] = [
     ("help", "", "list the commands"),
     ("think", "[TEXT]", "think before answering"),
     ("write", "PATH TEXT", "write a file (\\n starts a new line)"),
@@ -61,6 +67,16 @@ pub(super) const COMMANDS: [(&str, &str, &str); 23] = [
         "ask",
         "write|edit|run …",
         "the same, asking for permission in every mode",
+    ),
+    (
+        "question",
+        "TEXT [| A | B …]",
+        "ask you something, with answers to choose from",
+    ),
+    (
+        "questions",
+        "TEXT | A | B …",
+        "the same, with several answers to choose",
     ),
     (
         "plan",
@@ -191,6 +207,21 @@ fn command(line: &str) -> Option<Step> {
             }
             _ => usage("/ask write|edit|run …"),
         },
+        "question" | "questions" => {
+            let mut words = rest.split('|').map(|words| words.trim().to_owned());
+            let text = words.next().unwrap_or_default();
+            let options: Vec<String> = words.filter(|words| !words.is_empty()).collect();
+            let several = name == "questions";
+            if text.is_empty() || several && options.is_empty() {
+                usage("/question TEXT [| A | B …]")
+            } else {
+                Step::Question {
+                    text,
+                    options,
+                    several,
+                }
+            }
+        }
         "plan" => Step::Plan(rest.parse().unwrap_or(PLAN.len())),
         "slow" => match numbers(rest).as_slice() {
             [count, millis] => Step::Slow {

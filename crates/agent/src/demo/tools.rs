@@ -168,6 +168,46 @@ impl Turn {
         Ok(())
     }
 
+    /// Asks a person something and says what the answer was.
+    pub(super) async fn question(
+        &mut self,
+        text: &str,
+        options: &[String],
+        several: bool,
+    ) -> Result<(), End> {
+        let choices: Vec<Value> = options
+            .iter()
+            .map(|label| json!({"const": label, "title": label}))
+            .collect();
+        let other = json!({"type": "string", "title": "Other"});
+        let properties = match (several, options) {
+            (true, _) => json!({
+                "answer": {"type": "array", "title": "Demo", "items": {"anyOf": choices}},
+                "answer_custom": other,
+            }),
+            (false, []) => json!({"answer": {"type": "string", "title": "Demo"}}),
+            (false, _) => json!({
+                "answer": {"type": "string", "title": "Demo", "oneOf": choices},
+                "answer_custom": other,
+            }),
+        };
+        let params = json!({
+            "mode": "form", "sessionId": self.session_id, "message": text,
+            "requestedSchema": {"type": "object", "properties": properties},
+        });
+        let answer = self.demo.ask("elicitation/create", &params).await;
+        let answer = answer.map_err(End::Error)?;
+        match answer["action"].as_str() {
+            Some("accept") => {
+                let said = answer["content"].to_string();
+                self.say(&format!("You answered {said}.")).await;
+            }
+            Some("decline") => self.say("You did not want to answer.").await,
+            _ => return Err(End::Stop("cancelled")),
+        }
+        Ok(())
+    }
+
     async fn permitted(
         &mut self,
         call: &str,

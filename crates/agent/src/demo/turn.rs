@@ -244,6 +244,11 @@ impl Turn {
             Step::Write { .. } | Step::Edit { .. } | Step::Run(_) | Step::Ask(_) => {
                 self.use_tool(step).await?;
             }
+            Step::Question {
+                text,
+                options,
+                several,
+            } => self.question(&text, &options, several).await?,
             Step::Plan(done) => self.plan(done).await,
             Step::Fail(message) => {
                 self.say("I try. ").await;

@@ -3,6 +3,7 @@
 mod content;
 mod diff;
 mod permission;
+mod question;
 mod tool;
 mod types;
 mod verdict;
@@ -16,6 +17,7 @@ use self::tool::{Status, ToolCall, only_grew};
 use crate::{ProfileUpdate, usage};
 
 pub use permission::{PermissionAsk, choose_option};
+pub use question::{Form, QuestionAnswer, Unfit};
 pub use types::{Call, Effect, Env, Outcome, TurnContext};
 pub use verdict::{Verdict, verdict};
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sessiond_agent::{Incoming, Outcome, PermissionAnswer, RequestId, choose_option};
+use sessiond_agent::{
+    Incoming, Outcome, PermissionAnswer, QuestionAnswer, RequestId, choose_option,
+};
 use sessiond_model::{
     Change, PartBody, Permission, PermissionAction, PermissionId, PermissionReply, ToolRef,
     ToolState, rules,
@@ -42,6 +44,9 @@ impl Actor {
                     Some(Command::Answered { id, reply, message }) => {
                         self.answered(run, &id, reply, message).await?;
                     }
+                    Some(Command::QuestionEnded { id, answer }) => {
+                        self.question_ended(run, &id, &answer).await;
+                    }
                     Some(Command::Abort { upto, done, .. }) if is_newer(&run.turn.id, upto) => {
                         let _ = done.send(());
                     }
@@ -61,6 +66,9 @@ impl Actor {
                     }
                     Some(Incoming::Permission { request, params }) => {
                         self.asked(run, request, &params).await?;
+                    }
+                    Some(Incoming::Question { request, params }) => {
+                        self.questioned(run, request, &params).await?;
                     }
                     Some(Incoming::PromptDone(result)) => {
                         let outcome = match result {
@@ -126,6 +134,12 @@ impl Actor {
             let _ = slot
                 .agent
                 .answer_permission(&waiting.request, PermissionAnswer::Cancelled)
+                .await;
+        }
+        for request in run.asking.values() {
+            let _ = slot
+                .agent
+                .answer_question(request, &QuestionAnswer::Cancelled)
                 .await;
         }
     }

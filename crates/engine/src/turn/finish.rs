@@ -56,6 +56,7 @@ impl Actor {
                 _ => {}
             }
         }
+        self.live.forms.lock().clear();
         for id in run.waiting.keys() {
             let outcome = PermissionOutcome::Expired {
                 reason: end.state().as_str().into(),

@@ -6,6 +6,7 @@ mod drive;
 mod files;
 mod finish;
 mod output;
+mod question;
 mod shell;
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,8 +16,8 @@ use sessiond_agent::{Effect, Env, Outcome, RequestId, Translator, TurnContext};
 use sessiond_model::{
     AssistantInfo, Change, IdStamp, Message, MessageDoc, MessageError, MessageId, MessageInfo,
     MessagePath, MessageTime, ModelRef, Part, PartBody, PartId, PermissionId, PermissionOption,
-    RestoreRung, Session, SessionPatch, Timestamp, Tokens, Turn, TurnFailure, TurnId, TurnKind,
-    TurnState, rules,
+    QuestionId, RestoreRung, Session, SessionPatch, Timestamp, Tokens, Turn, TurnFailure, TurnId,
+    TurnKind, TurnState, rules,
 };
 use sessiond_store::{MessageCursor, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -79,6 +80,8 @@ struct Run {
     assistant: Message,
     translator: Translator,
     waiting: HashMap<PermissionId, Waiting>,
+    /// Questions that people have not answered yet.
+    asking: HashMap<QuestionId, RequestId>,
     /// Open texts whose rows are behind.
     behind: BTreeSet<PartId>,
     /// Running tools whose output grew since their last event.
@@ -244,6 +247,7 @@ impl Actor {
             assistant,
             translator,
             waiting: HashMap::new(),
+            asking: HashMap::new(),
             behind: BTreeSet::new(),
             grown: HashMap::new(),
             open: BTreeSet::new(),
@@ -389,7 +393,12 @@ fn prompt_text(doc: &MessageDoc) -> String {
 async fn stopped(turn: &TurnId, commands: &mut mpsc::Receiver<Command>) -> Stopping {
     let (cause, done) = loop {
         match commands.recv().await {
-            Some(Command::Wake | Command::Answered { .. } | Command::Release) => {}
+            Some(
+                Command::Wake
+                | Command::Answered { .. }
+                | Command::QuestionEnded { .. }
+                | Command::Release,
+            ) => {}
             Some(Command::Abort { upto, done, .. }) if is_newer(turn, upto) => {
                 let _ = done.send(());
             }

@@ -95,7 +95,12 @@ impl Actor {
             let until = run.stopping.as_ref().map_or(limit, |s| s.until);
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Wake | Command::Answered { .. } | Command::Release) => {}
+                    Some(
+                        Command::Wake
+                        | Command::Answered { .. }
+                        | Command::QuestionEnded { .. }
+                        | Command::Release,
+                    ) => {}
                     Some(Command::Abort { upto, done, .. }) if is_newer(&run.turn.id, upto) => {
                         let _ = done.send(());
                     }

@@ -6,6 +6,7 @@ mod cluster;
 mod forks;
 mod imports;
 mod kinds;
+mod questions;
 mod shares;
 mod streams;
 mod support;
