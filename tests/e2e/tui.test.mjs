@@ -112,6 +112,44 @@ describe("opencode attach: a session", { skip: noTerminal }, () => {
     assert.deepEqual(await server.oc("GET", "/permission"), [])
   })
 
+  step("asks what the agent wants to know: a choice, several, own words, no answer", async () => {
+    const answered = async (words) => {
+      await tui.shows((screen) => squeezed(screen).includes(squeezed(`You answered ${words}`)))
+      await idle()
+    }
+    await tui.say("/question Which colour? | Red | Blue")
+    await tui.shows(/Which colour\?[\s\S]*1\. Red[\s\S]*2\. Blue[\s\S]*Type your own answer/)
+    assert.equal((await server.oc("GET", "/question"))[0].sessionID, id)
+    tui.keys("Down", "Enter")
+    await answered('{"answer":"Blue"}')
+
+    await tui.say("/questions Which colours? | Red | Blue | Green")
+    await tui.shows(/select all that apply[\s\S]*1\. \[ \] Red/)
+    tui.keys("Enter")
+    await tui.shows(/1\. \[✓\] Red/)
+    tui.keys("Down", "Down", "Enter")
+    await tui.shows(/3\. \[✓\] Green/)
+    tui.keys("Right")
+    await tui.shows(/Review[\s\S]*Red, Green/)
+    tui.keys("Enter")
+    await until("the answer", async () => text((await messages(id)).at(-1)).includes('{"answer":["Red","Green"]}'))
+    await idle()
+
+    await tui.say("/question Your name?")
+    await tui.shows(/Your name\?[\s\S]*Type your own answer/)
+    tui.keys("Enter")
+    await tui.type("Ada")
+    tui.keys("Enter")
+    await answered('{"answer":"Ada"}')
+
+    await tui.say("/question Really? | Yes | No")
+    await tui.shows(/Really\?[\s\S]*esc dismiss/)
+    tui.keys("Escape")
+    await tui.shows(/You did not want to answer/)
+    await idle()
+    assert.deepEqual(await server.oc("GET", "/question"), [])
+  })
+
   step("shows modified files and what is to do beside the conversation", async () => {
     await tui.shows(/Modified Files[\s\S]*wanted\.txt/)
     await tui.say("/plan 1")

@@ -89,8 +89,26 @@ describe("web UI", { skip: noBrowser }, () => {
   it("shows what changed in the review panel", async () => {
     await page.getByLabel("Toggle review").first().click()
     await until("the changes are asked for", () => seen.requests.some((r) => /^200 GET .*\/vcs\/diff\?mode=git/.test(r)))
+    // The lines themselves, in the panel's own tree.
+    await page.getByText("by hand", { exact: true }).last().waitFor()
     await picture(page, "review")
     await page.getByLabel("Toggle review").first().click()
+  })
+
+  it("asks what the agent wants to know", async () => {
+    await prompt("/question Which way? | Left | Right")
+    await shows(/Which way\?[\s\S]*Select one answer/)
+    await page.getByText("Right", { exact: true }).click()
+    await picture(page, "question")
+    await page.getByRole("button", { name: "Submit" }).click()
+    await shows(/You answered \{"answer":"Right"\}/)
+    await idle()
+    await prompt("/question And why?")
+    await shows(/And why\?/)
+    await page.getByText("Dismiss", { exact: true }).click()
+    await shows(/You did not want to answer/)
+    await idle()
+    assert.deepEqual(await server.oc("GET", "/question"), [])
   })
 
   it("renames, shares and summarises", async () => {
@@ -195,5 +213,34 @@ describe("web UI", { skip: noBrowser }, () => {
     await until("the stream goes on", () => told.get(last.id)?.text === last.text)
     control.abort()
     await reading
+  })
+
+  it("is added as a server and a project by hand", async () => {
+    const context = await browser.newContext({ viewport: { width: 1500, height: 950 } })
+    const fresh = await context.newPage()
+    fresh.setDefaultTimeout(20_000)
+    const field = (name) => fresh.getByPlaceholder(name, { exact: true })
+    await fresh.goto(pages.url)
+    await fresh.getByText("Settings", { exact: true }).first().click()
+    await fresh.getByText("Servers", { exact: true }).first().click()
+    await fresh.getByText("Add server", { exact: true }).first().click()
+    await field("http://localhost:4096").fill(server.base)
+    await field("Localhost").fill("ours")
+    await field("username").fill("opencode")
+    await field("password").fill(TOKEN)
+    await fresh.getByRole("button", { name: "Add server" }).last().click()
+    // It was asked how it is, with the password.
+    await fresh.getByText(/v\d+\.\d+\.\d+ • opencode/).waitFor()
+    await fresh.keyboard.press("Escape")
+    await fresh.getByText("ours", { exact: true }).first().hover()
+    await fresh.getByLabel("Add project").last().click()
+    await field("Search folders").fill(server.project)
+    await fresh.locator("[role=dialog]").getByRole("button").filter({ hasText: /project/ }).first().waitFor()
+    await fresh.keyboard.press("Enter")
+    await fresh.getByLabel("Search sessions in project").waitFor()
+    await picture(fresh, "project")
+    await fresh.getByText("on the web").or(fresh.getByText("renamed by hand")).first().click()
+    await fresh.getByText("first words").first().waitFor()
+    await context.close()
   })
 })

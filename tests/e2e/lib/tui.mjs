@@ -97,7 +97,7 @@ export class Tui {
     await this.type(text)
     this.keys("Enter")
     // A question that comes at once takes the place of the prompt.
-    await this.shows((screen) => emptyPrompt(screen) || /Permission required[\s\S]*Allow once/.test(screen))
+    await this.shows((screen) => emptyPrompt(screen) || /Permission required[\s\S]*Allow once|esc dismiss/.test(screen))
   }
 
   /** Waits until the demo agent has answered this. */
