@@ -111,6 +111,22 @@ for (const agent of Object.keys(recipes).filter((name) => !only || only.includes
         [["Look around", "completed"], ["Change the code", "completed"], ["Run the tests", "completed"]])
     })
 
+    it("asks a person, and goes on with the answer", { skip: agent === "claude" ? false : "only Claude's adapter asks in its usual mode" }, async () => {
+      const session = await create()
+      const asking = prompt(session, "please @@ASK")
+      const question = await until("the question", async () => (await server.oc("GET", "/question")).find((q) => q.sessionID === session.id))
+      const [shown] = question.questions
+      assert.equal(shown.question, "Which colour is it to be?")
+      assert.equal(shown.header, "Colour")
+      assert.deepEqual(shown.options.map((o) => [o.label, o.description]), [["Red", "like fire"], ["Blue", "like the sea"]])
+      assert.deepEqual((await server.call("POST", `/opencode/question/${question.id}/reply`, { answers: [["Red", "Blue"]] })).status, 400)
+      assert.equal(await server.oc("POST", `/question/${question.id}/reply`, { answers: [["Blue"]] }), true)
+      const reply = await asking
+      assert.equal(text(reply), "Thank you for the answer.")
+      const told = JSON.stringify(await model.log())
+      assert.match(told, /Which colour is it to be\?[^}]*Blue/)
+    })
+
     it("stops when it is told to: in mid-text and in a command", async () => {
       const session = await create()
       const talking = prompt(session, "please @@SLOW")

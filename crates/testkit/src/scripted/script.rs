@@ -134,6 +134,10 @@ fn play(marker: &Marker, step: usize, conversation: &Conversation) -> Vec<Block>
             let calls = states.map(|s| vec![Block::Call(offer.plan(s))]);
             rounds(calls.into(), &["The plan is done."])
         }
+        "ASK" => rounds(
+            vec![vec![Block::Call(offer.ask())]],
+            &["Thank you for the answer."],
+        ),
         "SLOW" => (1..=SLOW_DELTAS)
             .flat_map(|i| {
                 [

@@ -78,6 +78,7 @@ const SHELLS: &[&str] = &[
     "shell",
 ];
 const PLANNERS: &[&str] = &["TodoWrite", "todowrite", "todo_write", "update_plan"];
+const ASKERS: &[&str] = &["AskUserQuestion", "request_user_input", "question"];
 const PATCHER: &str = "apply_patch";
 
 impl Offer {
@@ -182,6 +183,25 @@ impl Offer {
             }
         }
         call
+    }
+
+    /// Asks a person to choose.
+    #[must_use]
+    pub fn ask(&self) -> Call {
+        let Some(tool) = self.first(ASKERS) else {
+            return self.run("echo there is no tool for questions", false);
+        };
+        let options = [("Red", "like fire"), ("Blue", "like the sea")];
+        let options = options.map(|(label, more)| json!({"label": label, "description": more}));
+        let mut question = json!({
+            "question": "Which colour is it to be?", "header": "Colour", "options": options,
+        });
+        match tool {
+            "AskUserQuestion" => question["multiSelect"] = false.into(),
+            "request_user_input" => question["id"] = "colour".into(),
+            _ => {}
+        }
+        self.object(tool, &[(&["questions"], json!([question]))])
     }
 
     /// Sets the plan; `states` are the states of its three steps.
