@@ -445,4 +445,17 @@ describe("opencode attach: the server is killed", { skip: noTerminal }, () => {
     assert.equal(existsSync(join(server.project, "never.txt")), false)
     await agrees(tui, (await newest()).id)
   }))
+
+  it("while it wants to know something: the dialog goes away", () => withTui([], shape, async (tui) => {
+    await tui.shows(HOME)
+    await tui.say("/question Stay or go? | Stay | Go")
+    await tui.shows(/Stay or go\?[\s\S]*esc dismiss/)
+    await server.restart()
+    await tui.gone(/esc dismiss/)
+    await tui.gone(WORKING)
+    await tui.say("what now")
+    await tui.answers("what now")
+    assert.deepEqual(await server.oc("GET", "/question"), [])
+    await agrees(tui, (await newest()).id)
+  }))
 })

@@ -282,6 +282,45 @@ describe("client.v2", () => {
     await all.close()
   })
 
+  it("asks what the agent wants to know", async () => {
+    const session = await create()
+    const c = client.v2
+    const sessionID = session.id
+    const all = stream("/event")
+    await all.connected()
+    const open = async (words) => {
+      await prompt(sessionID, words)
+      const asked = await all.find("a question", (e) => e.type === "question.v2.asked" && e.data.sessionID === sessionID
+        && words.includes(e.data.questions[0].question))
+      valid(asked)
+      assert.deepEqual((await c.session.question.list({ sessionID })).data.data, [asked.data])
+      const { data: here } = await c.question.request.list({ location: { directory: server.project } })
+      assert.ok(here.data.some((q) => q.id === asked.data.id))
+      return asked.data.id
+    }
+    let requestID = await open("/question Which one? | this | that")
+    await c.session.question.reply({ sessionID, requestID, questionV2Reply: { answers: [["that"]] } })
+    valid(await all.find("the reply", (e) => e.type === "question.v2.replied" && e.data.requestID === requestID))
+    await wait(sessionID)
+    const said = async () => JSON.stringify((await messages(sessionID)).at(-1))
+    assert.match(await said(), /You answered .*that/)
+    requestID = await open("/question And now?")
+    await c.session.question.reject({ sessionID, requestID })
+    valid(await all.find("the rejection", (e) => e.type === "question.v2.rejected" && e.data.requestID === requestID))
+    await wait(sessionID)
+    assert.match(await said(), /You did not want to answer/)
+    assert.deepEqual((await c.session.question.list({ sessionID })).data.data, [])
+    // The first family's methods are about the same questions.
+    requestID = await open("/question Once more? | a | b")
+    assert.ok((await client.question.list()).data.some((q) => q.id === requestID))
+    assert.equal((await client.question.reply({ requestID, answers: [["b"]] })).data, true)
+    await wait(sessionID)
+    requestID = await open("/question And at last? | a | b")
+    assert.equal((await client.question.reject({ requestID })).data, true)
+    await wait(sessionID)
+    await all.close()
+  })
+
   it("interrupts", async () => {
     const session = await create()
     await prompt(session.id, "/hang")
