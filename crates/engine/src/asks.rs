@@ -120,8 +120,7 @@ impl Engine {
     /// What the agent wants filled in, while it waits for that.
     fn form(&self, question: &Question) -> Option<Arc<Form>> {
         let live = self.0.live.peek(&question.session_id)?;
-        let form = live.forms.lock().get(&question.id).cloned();
-        form
+        live.forms.lock().get(&question.id).cloned()
     }
 
     /// Declines a question.

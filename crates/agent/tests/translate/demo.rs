@@ -76,7 +76,9 @@ impl Demo {
                     return (stage, verdict);
                 }
                 Incoming::Other(_) => {}
-                exited @ Incoming::Exited { .. } => panic!("{exited:?}"),
+                strange @ (Incoming::Question { .. } | Incoming::Exited { .. }) => {
+                    panic!("{strange:?}")
+                }
             }
         }
     }
