@@ -83,7 +83,9 @@ async fn several_may_be_chosen_and_none_may_be() {
         .reply_question(&question.id, answers)
         .await
         .unwrap();
-    let said = texts(&w.answer(&w.end(&turn).await).await);
+    let turn = w.end(&turn).await;
+    assert_eq!(turn.state, TurnState::Completed, "{turn:?}");
+    let said = texts(&w.answer(&turn).await);
     assert_eq!(
         said,
         r#"You answered {"answer":["c","a"],"answer_custom":"mine"}."#
