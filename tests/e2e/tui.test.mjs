@@ -504,8 +504,8 @@ describe("opencode attach: a real agent", { skip: noTerminal }, () => {
       await real.restart()
       await tui.gone(WORKING)
       assert.deepEqual(await open(id), [])
-      for (const message of await all(id)) {
-        const said = squeezed(text(message))
+      for (const part of (await all(id)).flatMap((m) => m.parts).filter((p) => p.type === "text" && !p.synthetic)) {
+        const said = squeezed(part.text)
         await tui.shows((screen) => squeezed(screen).includes(said))
       }
       await tui.say("please @@TEXT")
