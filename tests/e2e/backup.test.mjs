@@ -63,7 +63,13 @@ describe("a backup of PostgreSQL", () => {
     const work = busy.map(async ({ id }, n) => {
       for (let i = 0; !over; i++) {
         const words = `b${n} number ${i}.`
-        await fleet.nodes[(i + n) % 2].oc("POST", `/session/${id}/message`, { noReply: true, ...say(words) })
+        // Nodes that are busy may lose a short lease for a moment: what got a 503 is sent again, under its id.
+        const body = { messageID: `msg_backup${n}x${String(i).padStart(6, "0")}`, noReply: true, ...say(words) }
+        await until("it is taken", async () => {
+          const reply = await fleet.nodes[(i + n) % 2].call("POST", `/opencode/session/${id}/message`, body)
+          assert.ok(reply.status === 200 || Number(reply.headers.get("retry-after")) > 0, reply.text)
+          return reply.status === 200
+        })
         acked.push([id, words])
       }
     })

@@ -160,6 +160,13 @@ describe("opencode attach: a session", { skip: noTerminal }, () => {
     await idle()
   })
 
+  step("opens its viewer of changes", async () => {
+    await command("diff")
+    await tui.shows(/Diff working tree[\s\S]*wanted\.txt[\s\S]*\+ yes/)
+    tui.keys("Escape")
+    await tui.shows(emptyPrompt)
+  })
+
   step("stops the work with esc esc", async () => {
     await tui.say("/slow 2000 100")
     await tui.shows((screen) => /tick-3 /.test(screen) && WORKING.test(screen))

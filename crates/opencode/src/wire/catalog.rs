@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sessiond_engine::AgentStatus;
 
-/// The model of an agent that has not told its models yet: whatever it starts with.
+/// The model that stands for whatever an agent starts with; the only one until it has told its
+/// models.
 const DEFAULT_MODEL: &str = "default";
 /// The mode that an agent starts in.
 const DEFAULT_MODE: &str = "build";
@@ -129,9 +130,10 @@ fn provider(agent: &AgentStatus) -> ProviderDto<'_> {
         .iter()
         .map(|m| (m.id.as_str(), model(agent, &m.id, &m.name)))
         .collect();
-    if models.is_empty() {
-        models.insert(DEFAULT_MODEL, model(agent, DEFAULT_MODEL, "Default"));
-    }
+    // Also beside those that were told: clients look for the models of earlier messages here.
+    models
+        .entry(DEFAULT_MODEL)
+        .or_insert_with(|| model(agent, DEFAULT_MODEL, "Default"));
     ProviderDto {
         id: &agent.name,
         name: &agent.title,
@@ -292,6 +294,7 @@ mod tests {
             all[0]["models"]["opus"]["capabilities"]["input"]["image"],
             true
         );
+        assert_eq!(all[0]["models"]["default"]["name"], "Default");
         assert_eq!(all[1]["models"]["default"]["providerID"], "demo");
         assert_eq!(
             all[1]["models"]["default"]["limit"],
