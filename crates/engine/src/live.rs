@@ -82,6 +82,19 @@ impl Head {
 }
 
 impl Live {
+    fn new(id: SessionId, head: OnceCell<Loaded>) -> Self {
+        Self {
+            id,
+            head,
+            turns: watch::Sender::new(0),
+            actor: Mutex::new(None),
+            undo: tokio::sync::Mutex::new(()),
+            restoring: AtomicBool::new(false),
+            forms: Mutex::default(),
+            lost: AtomicBool::new(false),
+        }
+    }
+
     fn loaded(&self) -> &Loaded {
         self.head
             .get()
@@ -194,16 +207,9 @@ impl Registry {
 
     /// Remembers a session that was just created.
     pub(crate) fn insert(&self, head: &SessionHead, hold: Hold) -> Arc<Live> {
-        let live = Arc::new(Live {
-            id: head.session.id.clone(),
-            head: OnceCell::new_with(Some(loaded(head, hold, 0))),
-            turns: watch::Sender::new(0),
-            actor: Mutex::new(None),
-            undo: tokio::sync::Mutex::new(()),
-            restoring: AtomicBool::new(false),
-            forms: Mutex::default(),
-            lost: AtomicBool::new(false),
-        });
+        let id = head.session.id.clone();
+        let head = OnceCell::new_with(Some(loaded(head, hold, 0)));
+        let live = Arc::new(Live::new(id, head));
         let mut sessions = self.sessions.lock();
         sweep(&mut sessions);
         sessions.insert(live.id.clone(), live.clone());
@@ -241,16 +247,7 @@ impl Registry {
             return live.clone();
         }
         sweep(&mut sessions);
-        let live = Arc::new(Live {
-            id: id.clone(),
-            head: OnceCell::new(),
-            turns: watch::Sender::new(0),
-            actor: Mutex::new(None),
-            undo: tokio::sync::Mutex::new(()),
-            restoring: AtomicBool::new(false),
-            forms: Mutex::default(),
-            lost: AtomicBool::new(false),
-        });
+        let live = Arc::new(Live::new(id.clone(), OnceCell::new()));
         sessions.insert(id.clone(), live.clone());
         live
     }
