@@ -1,10 +1,8 @@
 //! Values between PostgreSQL and the rest.
 
 use bytes::BytesMut;
-use sessiond_store_sql::{Arg, Value};
+use sessiond_store_sql::{Arg, Value, without_nul};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-
-use crate::wave::without_nul;
 
 /// An argument on its way.
 pub(crate) enum Owned {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use sessiond_model::Commit;
 use sessiond_store_sql::ahead::{self, Lookup};
-use sessiond_store_sql::{Arg, Row, Value};
+use sessiond_store_sql::{Arg, Row, Value, without_nul};
 use tokio_postgres::types::ToSql;
 
 /// Columns of rows to be inserted or updated by one statement.
@@ -36,11 +36,6 @@ impl Column {
             (Self::Text(column), _) => column.push(None),
         }
     }
-}
-
-/// PostgreSQL has no NUL in a text; in JSON it is escaped anyway.
-pub(crate) fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 /// Rows that wait for each other, and the statement that takes all of them.

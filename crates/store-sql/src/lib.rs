@@ -15,7 +15,7 @@ mod schema;
 mod sql;
 
 pub use commit::{CommitOp, MarkDegraded};
-pub use op::{Arg, Op, Row, Tx, Value};
+pub use op::{Arg, Op, Row, Tx, Value, without_nul};
 pub use read::{
     BindingOf, Counters, EndedPermissions, EndedQuestions, EventsAfter, FileChangesOf, LastFork,
     LiveBindings, MessageById, MessageOwner, MessagesOf, PendingPermissions, PendingQuestions,

@@ -7,6 +7,12 @@ use serde::de::DeserializeOwned;
 use sessiond_model::SessionId;
 use sessiond_store::StoreResult;
 
+/// A text as every database keeps it: PostgreSQL has no NUL in one. In JSON it is escaped anyway.
+#[must_use]
+pub fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// A value for a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arg<'a> {
