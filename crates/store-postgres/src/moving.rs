@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use sessiond_model::Clock;
 use sessiond_store::{NoFeed, StoreError, StoreResult};
-use sessiond_store_sql::moving::{MOVED, MoveError, Site, Table};
+use sessiond_store_sql::moving::{MOVED, MoveError, Site, Table, same_schema};
 use sessiond_store_sql::{Arg, META_MOVING, Row, Value};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Error;
@@ -66,7 +66,7 @@ impl PostgresSite {
         let found = schema::found(&site.link.client, address.schema()).await;
         match found.map_err(&fail)? {
             None => return Err(MoveError::Absent { place: site.name }),
-            Some(found) => same_schema(&site.name, found)?,
+            Some(found) => same_schema(&site.name, found, schema::supported())?,
         }
         site.nobody_works().await?;
         // Before the snapshot: who came between is told apart at the end.
@@ -103,7 +103,7 @@ impl PostgresSite {
                 // The lock of migrations goes with the connection, as does what it has set.
                 site.side = linked(&options).await?;
             }
-            Some(found) => same_schema(&site.name, found)?,
+            Some(found) => same_schema(&site.name, found, schema::supported())?,
         }
         if !site.lock().await.map_err(&fail)? {
             let by = "another `sessiond migrate`".into();
@@ -167,18 +167,6 @@ async fn linked(options: &PostgresOptions) -> Result<Link, MoveError> {
     let tls = tls::connector(&options.address).map_err(&fail)?;
     let link = connect(options, &tls, "migrate", None).await;
     link.map_err(|refusal| fail(refusal.told(&options.address)))
-}
-
-fn same_schema(place: &str, found: i64) -> Result<(), MoveError> {
-    let expected = schema::supported();
-    if found == expected {
-        return Ok(());
-    }
-    Err(MoveError::Schema {
-        place: place.to_owned(),
-        found,
-        expected,
-    })
 }
 
 impl Site for PostgresSite {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags, params};
 use sessiond_model::Timestamp;
 use sessiond_store::{StoreError, StoreResult, UnavailableReason};
-use sessiond_store_sql::moving::{MoveError, Site, Table};
+use sessiond_store_sql::moving::{MoveError, Site, Table, same_schema};
 use sessiond_store_sql::{
     Arg, META_CLEAN, META_EPOCH, META_MOVING, MIGRATIONS, Row, SCHEMA, Value,
 };
@@ -14,7 +14,7 @@ use sessiond_store_sql::{
 use crate::conn::{Conn, bound, fault, io_fault, spell};
 use crate::incidents::Incidents;
 use crate::lock::Lock;
-use crate::open::{DATABASE, meta, open_reader, prepare_schema, set_meta};
+use crate::open::{DATABASE, meta, open_reader, prepare_schema, schema_version, set_meta};
 
 /// A database that nobody serves while this is held.
 pub struct SqliteSite {
@@ -79,11 +79,11 @@ impl SqliteSite {
             Err(error) => return Err(fail(error)),
         };
         let conn = open_reader(&path, &Arc::<Incidents>::default()).map_err(&fail)?;
-        let found = version(&conn.db).map_err(&fail)?;
+        let found = schema_version(&conn.db).map_err(&fail)?;
         let Some(found) = found else {
             return Err(MoveError::Absent { place: name });
         };
-        same_schema(&name, found)?;
+        same_schema(&name, found, SCHEMA)?;
         let half = meta(&conn.db, META_MOVING).map_err(|e| fail(fault("read the mark", e)))?;
         if half.is_some() {
             return Err(fail(StoreError::HalfMoved { path }));
@@ -116,8 +116,8 @@ impl SqliteSite {
         let lock = Lock::take(dir, None).map_err(&fail)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let conn = Conn::open(&path, flags, Arc::default()).map_err(&fail)?;
-        if let Some(found) = version(&conn.db).map_err(&fail)? {
-            same_schema(&name, found)?;
+        if let Some(found) = schema_version(&conn.db).map_err(&fail)? {
+            same_schema(&name, found, SCHEMA)?;
         }
         let setup = conn.db.execute_batch(
             "PRAGMA journal_mode = WAL;
@@ -140,34 +140,11 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
     builder.recursive(true).create(dir)
 }
 
-fn version(db: &Connection) -> StoreResult<Option<i64>> {
-    let failed = |e| fault("read the schema version", e);
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'";
-    let has_schema: bool = db.query_row(sql, [], |row| row.get(0)).map_err(failed)?;
-    if !has_schema {
-        return Ok(None);
-    }
-    let sql = "SELECT coalesce(max(version), 0) FROM migration";
-    let found = db.query_row(sql, [], |row| row.get(0));
-    found.map(Some).map_err(failed)
-}
-
 /// Every writer gets an epoch of its own.
 fn stamp(db: &Connection) -> rusqlite::Result<String> {
     let sql = "SELECT 'event ' || c.seq || ', epoch ' || coalesce(m.value, '0') \
                FROM clock c LEFT JOIN meta m ON m.name = ?1 WHERE c.id = 1";
     db.query_row(sql, [META_EPOCH], |row| row.get(0))
-}
-
-fn same_schema(place: &str, found: i64) -> Result<(), MoveError> {
-    if found == SCHEMA {
-        return Ok(());
-    }
-    Err(MoveError::Schema {
-        place: place.to_owned(),
-        found,
-        expected: SCHEMA,
-    })
 }
 
 impl Site for SqliteSite {

@@ -156,6 +156,19 @@ pub(crate) fn mark_clean(db: &Connection) -> rusqlite::Result<()> {
     set_meta(db, META_CLEAN, "1")
 }
 
+/// The newest step that a database has taken; `None` when it has no schema of ours.
+pub(crate) fn schema_version(db: &Connection) -> StoreResult<Option<i64>> {
+    let failed = |e| fault("read the schema version", e);
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'";
+    let has_schema: bool = db.query_row(sql, [], |row| row.get(0)).map_err(failed)?;
+    if !has_schema {
+        return Ok(None);
+    }
+    let sql = "SELECT coalesce(max(version), 0) FROM migration";
+    let found = db.query_row(sql, [], |row| row.get(0));
+    found.map(Some).map_err(failed)
+}
+
 /// Brings the schema up to date: refuses a newer one, backs an older one up first.
 pub(crate) fn prepare_schema(
     db: &Connection,
@@ -165,14 +178,8 @@ pub(crate) fn prepare_schema(
     now: Timestamp,
 ) -> StoreResult<()> {
     let check = |e| fault("read the schema version", e);
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'";
-    let has_schema: bool = db.query_row(sql, [], |row| row.get(0)).map_err(check)?;
-    let sql = "SELECT coalesce(max(version), 0) FROM migration";
-    let current: i64 = if has_schema {
-        db.query_row(sql, [], |row| row.get(0)).map_err(check)?
-    } else {
-        0
-    };
+    let found = schema_version(db)?;
+    let (has_schema, current) = (found.is_some(), found.unwrap_or(0));
     let supported = history.last().map_or(0, |step| step.version);
     if current > supported {
         let min_writer = meta(db, META_MIN_WRITER).map_err(check)?;

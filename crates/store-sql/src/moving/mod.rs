@@ -17,7 +17,7 @@ pub use site::Site;
 pub use tables::{Kind, MOVED, Table};
 
 use crate::schema::META_MOVING;
-use crate::{Arg, Row, Value};
+use crate::{Arg, Row, Value, without_nul};
 
 /// A transaction of the copy is committed after so many bytes or rows.
 const BATCH_BYTES: usize = 8 << 20;
@@ -107,6 +107,21 @@ fn at<S: Site>(site: &S) -> impl Fn(StoreError) -> MoveError + use<S> {
         place: place.clone(),
         source,
     }
+}
+
+/// Refuses a database whose schema is not this program's.
+///
+/// # Errors
+/// `Schema`.
+pub fn same_schema(place: &str, found: i64, expected: i64) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(MoveError::Schema {
+        place: place.to_owned(),
+        found,
+        expected,
+    })
 }
 
 /// Moves everything from one database to another, or goes on with a move that was cut off.
@@ -453,12 +468,12 @@ impl Page {
                 (Kind::Text, Value::Text(text)) => {
                     self.bytes += text.len();
                     if text.contains('\0') {
-                        *text = text.replace('\0', "\u{fffd}");
+                        *text = without_nul(text);
                         self.mended += 1;
                     }
                 }
                 (Kind::Text, Value::Bytes(bytes)) => {
-                    let text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
+                    let text = without_nul(&String::from_utf8_lossy(bytes));
                     self.bytes += text.len();
                     self.mended += 1;
                     *value = Value::Text(text);
