@@ -6,7 +6,7 @@ import { after, before, describe, it } from "node:test"
 import { createOpencodeClient } from "@opencode-ai/sdk/v2"
 import { until } from "./lib/process.mjs"
 import { Sessiond, text, TOKEN } from "./lib/sessiond.mjs"
-import { key, launch, noBrowser, picture, servePages, visitor } from "./lib/web.mjs"
+import { key, launch, newPage, noBrowser, picture, servePages, visitor } from "./lib/web.mjs"
 
 describe("web UI", { skip: noBrowser }, () => {
   let server
@@ -217,8 +217,7 @@ describe("web UI", { skip: noBrowser }, () => {
 
   it("is added as a server and a project by hand", async () => {
     const context = await browser.newContext({ viewport: { width: 1500, height: 950 } })
-    const fresh = await context.newPage()
-    fresh.setDefaultTimeout(20_000)
+    const fresh = await newPage(context)
     const field = (name) => fresh.getByPlaceholder(name, { exact: true })
     await fresh.goto(pages.url)
     await fresh.getByText("Settings", { exact: true }).first().click()
@@ -231,7 +230,11 @@ describe("web UI", { skip: noBrowser }, () => {
     await fresh.getByRole("button", { name: "Add server" }).last().click()
     // It was asked how it is, with the password.
     await fresh.getByText(/v\d+\.\d+\.\d+ • opencode/).waitFor()
-    await fresh.keyboard.press("Escape")
+    // The first key may go to the part of the dialog that is just being closed.
+    await until("the settings are closed", async () => {
+      if (await fresh.locator("[role=dialog]").count() === 0) return true
+      await fresh.keyboard.press("Escape")
+    }, { every: 300 })
     await fresh.getByText("ours", { exact: true }).first().hover()
     await fresh.getByLabel("Add project").last().click()
     await field("Search folders").fill(server.project)

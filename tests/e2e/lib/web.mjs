@@ -34,6 +34,15 @@ export const launch = () => chromium.launch({
 /** The name of a server in the addresses of the pages. */
 export const key = (server) => Buffer.from(server).toString("base64url")
 
+/** A page; `E2E_SLOW_PAGES=6` makes it six times as slow, as on a busy machine. */
+export async function newPage(context) {
+  const page = await context.newPage()
+  page.setDefaultTimeout(20_000)
+  const rate = Number(process.env.E2E_SLOW_PAGES ?? 1)
+  if (rate > 1) await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate", { rate })
+  return page
+}
+
 /** A browser that knows our server and a project there, as after adding them by hand. */
 export async function visitor(browser, server, password, worktree) {
   const context = await browser.newContext({ viewport: { width: 1500, height: 950 } })
@@ -45,8 +54,7 @@ export async function visitor(browser, server, password, worktree) {
     }))
     localStorage.setItem("opencode.settings.dat:defaultServerUrl", server)
   }, { server, password, worktree })
-  const page = await context.newPage()
-  page.setDefaultTimeout(20_000)
+  const page = await newPage(context)
   const seen = { requests: [], console: [] }
   page.on("response", (r) => seen.requests.push(`${r.status()} ${r.request().method()} ${r.url()}`))
   page.on("console", (m) => m.type() === "error" && seen.console.push(m.text()))
