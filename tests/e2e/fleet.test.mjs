@@ -62,6 +62,11 @@ describe("three nodes", () => {
     for (const node of fleet.nodes) {
       const { data: messages } = await fleet.client(node).session.messages({ path: { id: session.id } })
       assert.equal(messages.length, 12)
+      // What the agent told the owner of itself when it ran.
+      await until("the models are on offer here too", async () => {
+        const { data } = await fleet.client(node).config.providers()
+        return data.providers.some((provider) => "demo-2" in provider.models)
+      })
     }
     const { data: renamed } = await client.session.update({ path: { id: session.id }, body: { title: "renamed" } })
     assert.equal(renamed.title, "renamed")

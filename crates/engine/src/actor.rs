@@ -153,6 +153,7 @@ impl Actor {
     async fn idle(&mut self, commands: &mut mpsc::Receiver<Command>) -> Idle {
         let end = tokio::time::Instant::now() + self.inner.config.agent_idle;
         loop {
+            self.inner.tell_offers();
             let Some(slot) = &mut self.slot else {
                 return self.leave(commands);
             };

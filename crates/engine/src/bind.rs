@@ -262,7 +262,7 @@ impl Actor {
                 .then_some(0.0);
         }
         let mut changes = vec![Change::BindAgent(binding.clone())];
-        changes.extend(self.keep_profile(profile));
+        changes.extend(self.inner.keep_profile(profile));
         self.persist(changes).await?;
         Ok(binding.rung)
     }
@@ -361,36 +361,6 @@ impl Actor {
                 },
             }
         }
-    }
-
-    /// What an agent tells anew of itself; `None` when it is no news.
-    pub(crate) fn profile_news(&self, news: &ProfileUpdate) -> Option<Change> {
-        let slot = self.slot.as_ref()?;
-        let mut profile = self
-            .inner
-            .profiles
-            .lock()
-            .get(&slot.name)
-            .cloned()
-            .unwrap_or_default();
-        profile.name.clone_from(&slot.name);
-        // The mode and model of one session say nothing of the agent's start values.
-        let lasting = ProfileUpdate {
-            current_mode: None,
-            current_model: None,
-            ..news.clone()
-        };
-        lasting.merge_into(&mut profile);
-        self.keep_profile(profile)
-    }
-
-    fn keep_profile(&self, profile: AgentProfile) -> Option<Change> {
-        let mut profiles = self.inner.profiles.lock();
-        if profiles.get(&profile.name) == Some(&profile) {
-            return None;
-        }
-        profiles.insert(profile.name.clone(), profile.clone());
-        Some(Change::PutProfile(profile))
     }
 
     async fn set_mode(&mut self, options: &TurnOptions) -> Result<(), NotReady> {

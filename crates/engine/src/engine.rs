@@ -1,6 +1,6 @@
 //! The handle that the HTTP rooms hold, and what it owns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) project_edits: tokio::sync::Mutex<()>,
     /// What agents said of themselves.
     pub(crate) profiles: Mutex<BTreeMap<String, AgentProfile>>,
+    /// Agents whose profile is another than what clients were told last.
+    pub(crate) offers_changed: Mutex<BTreeSet<String>>,
     pub(crate) actors: TaskTracker,
     pub(crate) agents: AtomicUsize,
     /// The default agent as last looked up: finding it searches PATH.
@@ -181,6 +183,7 @@ impl Engine {
         if let Some(lost) = lost {
             engine.0.keep_leases(lost);
             engine.0.echo();
+            engine.0.follow_profiles();
         }
         engine.0.keep_purging();
         engine.0.watch_branches();
@@ -231,6 +234,7 @@ impl Engine {
             projects: Mutex::new(HashMap::new()),
             project_edits: tokio::sync::Mutex::new(()),
             profiles: Mutex::new(profiles),
+            offers_changed: Mutex::default(),
             actors: TaskTracker::new(),
             agents: AtomicUsize::new(0),
             default_agent: Mutex::new(None),

@@ -27,6 +27,7 @@ mod instance;
 mod live;
 mod messages;
 mod notice;
+mod profile;
 mod project;
 mod prompt;
 mod recovery;

@@ -64,6 +64,11 @@ pub enum NoticeBody {
     SessionSelected(SessionId),
     /// This branch is checked out in the directory now; none when its HEAD is detached.
     BranchChanged(Option<String>),
+    /// An agent offers other models, modes or commands than before.
+    OffersChanged {
+        /// Its name in the catalogue.
+        agent: String,
+    },
     /// What was known of a directory was dropped: it is to be asked for anew.
     DirectoryDropped,
     /// The same for all directories.

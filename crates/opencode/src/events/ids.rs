@@ -52,6 +52,11 @@ pub(crate) fn notice(n: &Notice) -> String {
     id(n.at, &format!("{:013}N", n.number))
 }
 
+/// Of what is told because of a passing word; the letter tells the frames apart.
+pub(crate) fn after_notice(n: &Notice, letter: char) -> String {
+    id(n.at, &format!("{:013}{letter}", n.number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

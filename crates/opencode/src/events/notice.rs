@@ -50,6 +50,10 @@ pub(crate) enum Said<'a> {
     Directory {
         directory: Option<&'a str>,
     },
+    Integration {
+        #[serde(rename = "integrationID")]
+        integration_id: &'a str,
+    },
     Branch {
         #[serde(skip_serializing_if = "Option::is_none")]
         branch: Option<&'a str>,
@@ -58,7 +62,11 @@ pub(crate) enum Said<'a> {
 
 /// The frame of a notice.
 pub(super) fn frame(surface: Surface, n: &Notice) -> Vec<u8> {
-    let is_for_all = matches!(n.body, NoticeBody::AllDropped);
+    let is_for_all = n.directory.is_none()
+        && matches!(
+            n.body,
+            NoticeBody::AllDropped | NoticeBody::OffersChanged { .. }
+        );
     if is_for_all && surface == Surface::Directory {
         return Vec::new();
     }
@@ -79,7 +87,46 @@ pub(super) fn frame(surface: Surface, n: &Notice) -> Vec<u8> {
             payload,
         }),
     };
-    join(&[frame], None)
+    let mut frames = vec![frame];
+    if let (NoticeBody::OffersChanged { agent }, true) = (&n.body, is_for_all) {
+        frames.extend(look_again(n, agent));
+    }
+    join(&frames, None)
+}
+
+/// What makes OpenCode's interfaces fetch the models on offer anew. The web interface does when a
+/// provider is connected; the terminal's when a directory is given up, whichever it is. That is one
+/// that nobody has open: `attach --mini` would end its session if it were its own.
+fn look_again(n: &Notice, agent: &str) -> [Vec<u8>; 2] {
+    let event = |id: &str, r#type, properties: &Said<'_>| {
+        json(&Global {
+            directory: Some(EVERYWHERE),
+            project: None,
+            payload: Payload {
+                id,
+                r#type,
+                properties,
+            },
+        })
+    };
+    let connected = Said::Integration {
+        integration_id: agent,
+    };
+    let dropped = Said::Directory {
+        directory: Some(EVERYWHERE),
+    };
+    [
+        event(
+            &ids::after_notice(n, 'O'),
+            "integration.connection.updated",
+            &connected,
+        ),
+        event(
+            &ids::after_notice(n, 'P'),
+            "server.instance.disposed",
+            &dropped,
+        ),
+    ]
 }
 
 /// The type and the content of a notice; `None` when only `/api/*` has a word for it.
@@ -128,6 +175,7 @@ pub(crate) fn said(n: &Notice) -> Option<(&'static str, Said<'_>)> {
             let branch = branch.as_deref();
             ("vcs.branch.updated", Said::Branch { branch })
         }
+        NoticeBody::OffersChanged { .. } => ("catalog.updated", Said::Nothing {}),
         NoticeBody::DirectoryDropped => (
             "server.instance.disposed",
             Said::Directory {
