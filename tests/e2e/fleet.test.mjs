@@ -152,16 +152,20 @@ describe("three nodes", () => {
     assert.ok(nodes.every((n) => n.alive), JSON.stringify(nodes))
   })
 
-  it("lets an owner that stood still write nothing", async () => {
+  it("lets an owner that stood still for 30 s write nothing", async () => {
     const [a, b] = fleet.nodes
     const session = await newSession(fleet, a)
     const turn = await begin(a, session, "/slow 100000 20")
     await running(b, session, turn)
     process.kill(a.child.pid, "SIGSTOP")
+    const stopped = Date.now()
     const ended = await b.turnEnd(session.id, turn)
     assert.equal(ended.state, "interrupted")
-    const next = await begin(b, session, "meanwhile")
-    assert.equal((await b.turnEnd(session.id, next)).state, "completed")
+    let meanwhile = 0
+    while (Date.now() - stopped < 30_000) {
+      const next = await begin(b, session, `/slow 5 100 meanwhile ${++meanwhile}`)
+      assert.equal((await b.turnEnd(session.id, next)).state, "completed")
+    }
     const before = await fleet.events(b, session.id)
     process.kill(a.child.pid, "SIGCONT")
     await until("it is back", async () => (await a.v1("GET", "/nodes")).nodes.find((n) => n.name === "node-0").alive)

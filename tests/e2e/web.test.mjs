@@ -3,6 +3,7 @@ import assert from "node:assert/strict"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
+import { isDeepStrictEqual } from "node:util"
 import { createOpencodeClient } from "@opencode-ai/sdk/v2"
 import { until } from "./lib/process.mjs"
 import { Sessiond, text, TOKEN } from "./lib/sessiond.mjs"
@@ -213,6 +214,46 @@ describe("web UI", { skip: noBrowser }, () => {
     await until("the stream goes on", () => told.get(last.id)?.text === last.text)
     control.abort()
     await reading
+  })
+
+  it("a kill -9 with a command at work: page and SDK stream come to what GET shows", async () => {
+    const cut = await server.oc("POST", "/session", { title: "at work" })
+    await server.oc("POST", `/session/${cut.id}/message`, { noReply: true, parts: [{ type: "text", text: "before" }] })
+    await open(cut.id)
+    await shows(/before/)
+    const client = createOpencodeClient({ baseUrl: server.base, headers: server.headers(), directory: server.project })
+    const control = new AbortController()
+    const { stream } = await client.event.subscribe({}, { signal: control.signal, sseDefaultRetryDelay: 300 })
+    const told = new Map()
+    const reading = (async () => {
+      for await (const { type, properties: p } of stream) {
+        if (type === "message.part.updated" && p.part.type === "tool" && p.part.sessionID === cut.id) told.set(p.part.id, p.part)
+      }
+    })().catch(() => {})
+    await prompt("/ask run echo at-$((40+2)); sleep 300")
+    await page.getByText("Allow once").first().click()
+    const tool = async () => (await messages(cut.id)).flatMap((m) => m.parts).find((p) => p.type === "tool")
+    await until("the command runs", async () => (await tool())?.state.status === "running")
+    await server.restart()
+    const kept = await tool()
+    assert.equal(kept.state.status, "error")
+    await page.getByLabel("Send").waitFor()
+    await until("the stream has told what GET shows", () => isDeepStrictEqual(told.get(kept.id), kept))
+    // The page says it in words of its own, the same as when it is opened anew.
+    const said = /Shell\s+Tool execution aborted\s+Interrupted/
+    await shows(said)
+    await page.reload()
+    await shows(said)
+    await picture(page, "command-after-kill")
+    control.abort()
+    await reading
+  })
+
+  it("was refused nothing in all of the above", () => {
+    const refused = seen.requests.filter((r) => r.includes(new URL(server.base).host) && !/^2/.test(r))
+    // At the root of the host, not below `/opencode`: whether another protocol is spoken there.
+    assert.deepEqual(refused.filter((r) => !r.endsWith("/api/health")), [])
+    assert.ok(seen.requests.filter((r) => r.includes("/opencode/")).length > 100, "what was asked is known")
   })
 
   it("is added as a server and a project by hand", async () => {
