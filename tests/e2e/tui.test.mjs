@@ -524,3 +524,14 @@ describe("opencode attach: a real agent", { skip: noTerminal }, () => {
     }
   })
 })
+
+describe("opencode attach: all of the above", { skip: noTerminal }, () => {
+  it("was refused nothing but what was wrong", () => {
+    const answered = [...readFileSync(server.log, "utf8").matchAll(/answered method=(\S+) path="([^"]*)" status=(\d+)/g)]
+    assert.ok(answered.length > 500, "requests are logged")
+    const refused = answered.filter(([, , , status]) => status >= 400).map(([, method, path, status]) => `${status} ${method} ${path}`)
+    // A wrong password; `-s ses_unknown`; a link that was taken back.
+    const wrong = /^401 |\/session\/ses_unknown$|^404 GET \/s\//
+    assert.deepEqual(refused.filter((r) => !wrong.test(r)), [])
+  })
+})

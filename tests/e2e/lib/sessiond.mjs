@@ -64,10 +64,10 @@ export class Sessiond {
   async up() {
     const artifacts = join(e2e, "artifacts")
     mkdirSync(artifacts, { recursive: true })
-    const log = join(artifacts, `${this.name}-${basename(this.dir)}.log`)
+    this.log = join(artifacts, `${this.name}-${basename(this.dir)}.log`)
     this.child = new Child("sessiond", sessiondBin(),
       ["serve", "--listen", `127.0.0.1:${this.port}`, "--data-dir", this.data, "--config", this.config],
-      { env: hermetic(this.home, this.extra), cwd: this.project, log })
+      { env: hermetic(this.home, this.extra), cwd: this.project, log: this.log })
     const [, port] = await this.child.line(/https?:\/\/127\.0\.0\.1:(\d+)/)
     this.port = Number(port)
     this.url = `http://127.0.0.1:${port}`
