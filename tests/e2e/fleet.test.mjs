@@ -96,6 +96,29 @@ describe("three nodes", () => {
     await gapless(fleet, b, session)
   })
 
+  it("stops, deletes and restores what is below a session wherever it is held", async () => {
+    const [a, b, c] = fleet.nodes
+    const above = await newSession(fleet, a)
+    const idle = await b.v1("POST", "/sessions", { parent_id: above.id, directory: fleet.project })
+    const busy = await b.v1("POST", "/sessions", { parent_id: above.id, directory: fleet.project })
+    const first = await begin(b, busy, "/slow 100000 20")
+    await running(c, busy, first)
+    assert.equal(fleet.holder(above.id), "node-0")
+    assert.deepEqual([fleet.holder(idle.id), fleet.holder(busy.id)], ["node-1", "node-1"])
+    assert.equal((await c.v1("POST", `/sessions/${above.id}/abort`, {})).aborted, true)
+    assert.equal((await a.turns(busy.id))[0].state, "aborted")
+
+    const second = await begin(b, busy, "/slow 100000 20")
+    await running(c, busy, second)
+    const { deleted } = await c.v1("DELETE", `/sessions/${above.id}`)
+    assert.deepEqual(new Set(deleted), new Set([above.id, idle.id, busy.id]))
+    for (const id of deleted) assert.equal((await a.call("GET", `/v1/sessions/${id}`)).status, 404)
+    await a.v1("POST", `/sessions/${above.id}/restore`)
+    assert.deepEqual((await c.turns(busy.id)).map((t) => t.state), ["aborted", "aborted"])
+    assert.equal((await c.v1("GET", `/sessions/${idle.id}`)).parent_id, above.id)
+    await gapless(fleet, a, busy)
+  })
+
   it("shows text as it grows on another node", async () => {
     const [a, b] = fleet.nodes
     const session = await newSession(fleet, a)

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use sessiond_model::SessionId;
-use sessiond_store::SessionQuery;
+use sessiond_store::{SessionQuery, TurnQuery};
 use tokio::sync::oneshot;
 
 use crate::actor::{Command, wake};
 use crate::engine::{Engine, Inner, Result};
 use crate::live::Live;
-use crate::{AbortOptions, Elsewhere, EngineError};
+use crate::{AbortOptions, EngineError, Errand};
 
 /// Attempts to reach an actor that is just leaving.
 const ATTEMPTS: usize = 3;
@@ -40,23 +40,11 @@ impl Engine {
                     Ok(ran) => any |= ran,
                     // It was deleted meanwhile, which stopped it.
                     Err(EngineError::NotFound { .. }) => {}
-                    Err(EngineError::Elsewhere(e)) => return Err(below(&e)),
                     Err(e) => return Err(e),
                 }
             }
         }
         Ok(any)
-    }
-}
-
-/// A request can be passed on to one node, not to several.
-pub(crate) fn below(e: &Elsewhere) -> EngineError {
-    EngineError::Unavailable {
-        reason: format!(
-            "{}, which belongs to this session, is held by node {}; ask for it first",
-            e.session, e.node
-        ),
-        retry_after: std::time::Duration::from_secs(5),
     }
 }
 
@@ -81,10 +69,32 @@ impl Inner {
         Ok(order)
     }
 
-    /// Stops the work of one session.
+    /// Stops the work of one session, wherever it is held.
     async fn stop(self: &Arc<Self>, id: &SessionId, options: AbortOptions) -> Result<bool> {
+        match self.stop_here(id, options).await {
+            Err(EngineError::Elsewhere(node)) if self.has_open_turns(id).await? => {
+                self.ask(&node, Errand::Stop(options)).await
+            }
+            Err(EngineError::Elsewhere(_)) => Ok(false),
+            done => done,
+        }
+    }
+
+    pub(crate) async fn stop_here(
+        self: &Arc<Self>,
+        id: &SessionId,
+        options: AbortOptions,
+    ) -> Result<bool> {
         let live = self.live(id).await?;
         self.stop_live(&live, options).await
+    }
+
+    async fn has_open_turns(&self, id: &SessionId) -> Result<bool> {
+        let query = TurnQuery {
+            open_only: true,
+            limit: Some(1),
+        };
+        Ok(!self.store.turns(id, &query).await?.is_empty())
     }
 
     pub(crate) async fn stop_live(

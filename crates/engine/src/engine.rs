@@ -1,8 +1,8 @@
 //! The handle that the HTTP rooms hold, and what it owns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ use crate::settings::SettingsFile;
 use crate::workspace::{self, Workspaces};
 use crate::worktree::{Captures, Claims};
 use crate::{
-    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, NoticeBody, Replies,
+    AgentStatus, EngineConfig, EngineError, EngineHealth, Hub, NoticeBody, Peers, Replies,
     SubscribeOptions, Subscription, Workspace,
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) project_edits: tokio::sync::Mutex<()>,
     /// What agents said of themselves.
     pub(crate) profiles: Mutex<BTreeMap<String, AgentProfile>>,
+    /// The way to other nodes, once there is one.
+    pub(crate) peers: OnceLock<Weak<dyn Peers>>,
     /// Agents whose profile is another than what clients were told last.
     pub(crate) offers_changed: Mutex<BTreeSet<String>>,
     pub(crate) actors: TaskTracker,
@@ -234,6 +236,7 @@ impl Engine {
             projects: Mutex::new(HashMap::new()),
             project_edits: tokio::sync::Mutex::new(()),
             profiles: Mutex::new(profiles),
+            peers: OnceLock::new(),
             offers_changed: Mutex::default(),
             actors: TaskTracker::new(),
             agents: AtomicUsize::new(0),

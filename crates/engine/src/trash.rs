@@ -11,7 +11,7 @@ use sessiond_store::{EntityKind, SessionQuery, StoreError};
 use crate::actor::Command;
 use crate::engine::{Engine, Inner, Result};
 use crate::live::Live;
-use crate::{AbortOptions, EngineError};
+use crate::{AbortOptions, EngineError, Errand};
 
 /// Longest that a session's last work is waited for.
 const STOPPING: Duration = Duration::from_secs(30);
@@ -50,9 +50,6 @@ impl Engine {
                 match self.0.trash(&member, at).await {
                     Ok(true) => deleted.push(member),
                     Ok(false) => {}
-                    Err(EngineError::Elsewhere(e)) if member != *id => {
-                        return Err(crate::abort::below(&e));
-                    }
                     Err(e) => return Err(e),
                 }
             }
@@ -90,7 +87,7 @@ impl Engine {
                 reason: format!("its parent {parent} is in the trash; restore that one"),
             });
         }
-        let restored = self.0.take_out(id).await?;
+        let restored = self.0.take_out_here(id).await?;
         // Parents before their children.
         let below = self.0.trashed_below(id).await?;
         for member in below
@@ -129,8 +126,22 @@ impl Engine {
 }
 
 impl Inner {
-    /// Moves one session to the trash; `false` when it was there already.
+    /// Moves one session to the trash, wherever it is held; `false` when it was there already.
     async fn trash(self: &Arc<Self>, id: &SessionId, at: Timestamp) -> Result<bool> {
+        match self.trash_here(id, at).await {
+            Err(EngineError::Elsewhere(node)) => match self.ask(&node, Errand::Trash(at)).await {
+                Err(EngineError::NotFound { .. }) => Ok(false),
+                done => done,
+            },
+            done => done,
+        }
+    }
+
+    pub(crate) async fn trash_here(
+        self: &Arc<Self>,
+        id: &SessionId,
+        at: Timestamp,
+    ) -> Result<bool> {
         let live = match self.live(id).await {
             Ok(live) => live,
             // Someone else was faster; it is where it should be.
@@ -167,7 +178,15 @@ impl Inner {
         }
     }
 
-    async fn take_out(&self, id: &SessionId) -> Result<Arc<Session>> {
+    /// Takes one session out of the trash, wherever it is held.
+    async fn take_out(&self, id: &SessionId) -> Result<()> {
+        match self.take_out_here(id).await {
+            Err(EngineError::Elsewhere(node)) => self.ask(&node, Errand::Restore).await.map(drop),
+            done => done.map(drop),
+        }
+    }
+
+    pub(crate) async fn take_out_here(&self, id: &SessionId) -> Result<Arc<Session>> {
         let hold = self.hold(id).await?;
         let restored = self
             .submit(&hold, Vec::new(), vec![Change::RestoreSession])
@@ -200,7 +219,7 @@ impl Inner {
     }
 
     /// Removes everything of sessions in the trash; answers those that were there.
-    async fn purge(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
+    pub(crate) async fn purge(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
         let mut purged = Vec::new();
         for batch in sessions.chunks(BATCH as usize) {
             // Together, so that they become durable together.

@@ -105,7 +105,8 @@ impl Rooms {
             core: api,
             root: Router::new()
                 .route("/global/health", get(health))
-                .merge(crate::share::router(self.engine.clone())),
+                .merge(crate::share::router(self.engine.clone()))
+                .merge(crate::front::errands(self.engine.clone())),
         }
     }
 }

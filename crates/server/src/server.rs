@@ -94,8 +94,9 @@ impl Server {
         };
         let node = rooms.engine.node().map(|node| node.name);
         let forward = match &node {
-            Some(name) => Forward::new(&config.cluster, name, rooms.engine.clone())
-                .map_err(StartError::Client)?,
+            Some(name) => {
+                Forward::new(&config.cluster, name, &rooms.engine).map_err(StartError::Client)?
+            }
             None => None,
         };
         let front = Arc::new(

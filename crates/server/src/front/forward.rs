@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, ORIGIN, REFERER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VARY,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, ORIGIN, REFERER, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use futures::{Stream, StreamExt as _, stream};
-use sessiond_engine::{Elsewhere, Engine};
+use sessiond_engine::{Elsewhere, Engine, Peers};
 use tokio::sync::Mutex;
 
 use super::auth::Auth;
+use super::errands::Errands;
 use super::surface::{Refusal, Surface};
 use crate::{ClusterConfig, Token};
 
@@ -48,19 +49,35 @@ const OWN: [HeaderName; 12] = [
 
 /// The way to the other nodes.
 pub(crate) struct Forward {
+    line: Arc<Line>,
+    admits: Auth,
+    /// The engine asks through it as long as it is here.
+    _errands: Arc<dyn Peers>,
+}
+
+/// What it takes to reach another node.
+pub(super) struct Line {
     client: reqwest::Client,
     token: Token,
-    admits: Auth,
     node: HeaderValue,
     roll: Arc<Roll>,
 }
 
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Forward {
-    /// `None` when there is no token that nodes show each other. `node` is this node's name.
+    /// `None` when there is no token that nodes show each other. `node` is this node's name. The
+    /// engine learns the way, too.
     pub(crate) fn new(
         config: &ClusterConfig,
         node: &str,
-        engine: Engine,
+        engine: &Engine,
     ) -> Result<Option<Self>, reqwest::Error> {
         let Some(token) = config.token.clone() else {
             return Ok(None);
@@ -73,15 +90,21 @@ impl Forward {
             // Nodes reach each other themselves; nobody between is to see their token.
             .no_proxy()
             .build()?;
-        Ok(Some(Self {
+        let line = Arc::new(Line {
             client,
-            admits: Auth::new(&token),
-            token,
+            token: token.clone(),
             node: HeaderValue::from_str(node).unwrap_or(HeaderValue::from_static("node")),
             roll: Arc::new(Roll {
-                engine,
+                engine: engine.clone(),
                 alive: Mutex::default(),
             }),
+        });
+        let errands: Arc<dyn Peers> = Arc::new(Errands(line.clone()));
+        engine.set_peers(&errands);
+        Ok(Some(Self {
+            line,
+            _errands: errands,
+            admits: Auth::new(&token),
         }))
     }
 
@@ -105,22 +128,16 @@ impl Forward {
         for name in &OWN {
             headers.remove(name);
         }
-        headers.insert(FORWARDED, self.node.clone());
-        let asked = self
+        let request = self
+            .line
             .client
-            .request(head.method.clone(), format!("{base}{path}"))
-            .headers(headers)
-            .bearer_auth(self.token.reveal())
-            .body(body)
-            .send();
-        // A prompt is answered when it is done, however long that takes; but a node that stands
-        // still, or whose machine is gone, would be waited for without end.
-        let asked = tokio::select! {
-            asked = asked => asked.map_err(|error| error.without_url().to_string()),
-            () = death(self.roll.clone(), to.node.clone()) => Err("its lease has ended".to_owned()),
-        };
+            .request(head.method.clone(), format!("{base}{path}"));
+        let asked = self.line.ask(to, request.headers(headers).body(body)).await;
         match asked {
-            Ok(answer) => answered(answer, Box::pin(death(self.roll.clone(), to.node.clone()))),
+            Ok(answer) => {
+                let death = death(self.line.roll.clone(), to.node.clone());
+                answered(answer, Box::pin(death))
+            }
             Err(error) => {
                 tracing::warn!(node = to.node, error, "a request could not be passed on");
                 Refusal::NodeAway {
@@ -129,6 +146,42 @@ impl Forward {
                 .into_response(surface)
             }
         }
+    }
+}
+
+impl Line {
+    /// Sends a request as this node, as long as the other lives.
+    async fn ask(
+        &self,
+        to: &Elsewhere,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, String> {
+        let asked = request
+            .header(FORWARDED, self.node.clone())
+            .bearer_auth(self.token.reveal())
+            .send();
+        // A prompt is answered when it is done, however long that takes; but a node that stands
+        // still, or whose machine is gone, would be waited for without end.
+        tokio::select! {
+            asked = asked => asked.map_err(|error| error.without_url().to_string()),
+            () = death(self.roll.clone(), to.node.clone()) => Err("its lease has ended".to_owned()),
+        }
+    }
+
+    /// Asks for something that is answered in a few words.
+    pub(super) async fn post(
+        &self,
+        to: &Elsewhere,
+        path: &str,
+        json: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let base = to.url.as_deref().unwrap_or_default();
+        let request = self.client.post(format!("{base}{path}"));
+        let request = request.header(CONTENT_TYPE, "application/json").body(json);
+        let answer = self.ask(to, request).await?;
+        let status = answer.status();
+        let body = answer.bytes().await;
+        Ok((status, body.map_err(|e| e.without_url().to_string())?))
     }
 }
 

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::to_bytes;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -88,7 +87,7 @@ async fn node_known_as(
     let routers = Routers {
         opencode: sessiond_opencode::router(state),
         core: sessiond_api::router(ApiState::new(engine.clone(), CancellationToken::new())),
-        root: Router::new(),
+        root: errands(engine.clone()),
     };
     let mut config = Config::in_dir(dir.path());
     config.cluster = ClusterConfig {
@@ -105,8 +104,7 @@ async fn node_known_as(
         Arc::new(Well),
         stop.draining.clone(),
     );
-    let front =
-        Arc::new(front.with_forward(Forward::new(&config.cluster, name, engine.clone()).unwrap()));
+    let front = Arc::new(front.with_forward(Forward::new(&config.cluster, name, &engine).unwrap()));
     let accept = crate::net::accept(
         listener,
         front.clone(),
@@ -209,6 +207,84 @@ async fn what_reaches_the_wrong_node_is_done_by_the_right_one() {
             (Some("a"), Some(true), Some(false)),
             (Some("b"), Some(true), Some(true))
         ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_below_a_session_is_deleted_and_restored_where_it_is_held() {
+    let cluster = cluster();
+    let (a, b) = (node(&cluster, "a").await, node(&cluster, "b").await);
+    let above = a.ask("POST", "/v1/sessions", &json!({})).await.2;
+    let above = above["id"].as_str().unwrap();
+    let below = json!({"parent_id": above});
+    let below = b.ask("POST", "/v1/sessions", &below).await.2;
+    let below = below["id"].as_str().unwrap();
+    assert_eq!(a.passed_on() + b.passed_on(), 0, "held by both");
+
+    let at = |id: &str| format!("/v1/sessions/{id}");
+    let (status, _, gone) = a.ask("DELETE", &at(above), &Value::Null).await;
+    assert_eq!(status, 200, "{gone}");
+    let trash = b.ask("GET", "/v1/trash", &Value::Null).await.2;
+    let trash = trash["sessions"].as_array().unwrap();
+    assert_eq!(trash.len(), 2, "{trash:?}");
+    assert_eq!(trash[0]["deleted_at"], trash[1]["deleted_at"]);
+
+    let restore = format!("{}/restore", at(above));
+    let (status, _, back) = a.ask("POST", &restore, &Value::Null).await;
+    assert_eq!(status, 200, "{back}");
+    for id in [above, below] {
+        assert_eq!(b.ask("GET", &at(id), &Value::Null).await.0, 200);
+    }
+
+    // A node that can't be asked is named.
+    b.stop.stopping.cancel();
+    b.stop.cut.cancel();
+    let away = async || {
+        let (status, _, problem) = a.ask("DELETE", &at(above), &Value::Null).await;
+        (status == 503).then_some(problem)
+    };
+    let detail = away().await.unwrap()["detail"].to_string();
+    assert!(
+        detail.contains(below) && detail.contains("node b"),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
+async fn errands_are_for_nodes() {
+    let cluster = cluster();
+    let a = node(&cluster, "a").await;
+    let made = a.ask("POST", "/v1/sessions", &json!({})).await.2;
+    let id = made["id"].as_str().unwrap();
+    let order = json!({"session": id, "do": "trash", "at": 1});
+    assert_eq!(a.ask("POST", "/node/errand", &order).await.0, 404);
+    let from_node = |order: &Value| {
+        Request::builder()
+            .method("POST")
+            .uri("/node/errand")
+            .header(FORWARDED, "b")
+            .header("authorization", format!("Bearer {CLUSTER}"))
+            .header("content-type", "application/json")
+            .body(Body::from(order.to_string()))
+            .unwrap()
+    };
+    let idle = json!({"session": id, "do": "stop", "keep_queue": false});
+    let (status, _, ran) = a.send(from_node(&idle)).await;
+    assert_eq!((status, ran), (200, json!(false)));
+    let unknown = json!({"session": "ses_unknown", "do": "restore"});
+    assert_eq!(a.send(from_node(&unknown)).await.0, 404);
+    assert_eq!(
+        a.send(from_node(&json!({"session": id, "do": "x"})))
+            .await
+            .0,
+        422
+    );
+    assert_eq!(a.send(from_node(&order)).await.0, 200);
+    assert_eq!(
+        a.ask("GET", &format!("/v1/sessions/{id}"), &Value::Null)
+            .await
+            .0,
+        404
     );
 }
 

@@ -6,6 +6,7 @@
 //! nothing is allocated unless somebody is refused.
 
 mod auth;
+mod errands;
 mod forward;
 mod metrics;
 mod mount;
@@ -45,6 +46,7 @@ use mount::Mounts;
 use policy::Policy;
 use surface::{Refusal, Surface};
 
+pub(crate) use errands::router as errands;
 pub(crate) use forward::Forward;
 pub(crate) use metrics::{Gauge, Metrics};
 pub(crate) use mount::Routers;
