@@ -7,6 +7,7 @@
 mod agent;
 mod change;
 mod event;
+mod files;
 mod ids;
 mod interact;
 mod message;
@@ -21,6 +22,10 @@ pub mod rules;
 pub use agent::{AgentBinding, AgentCommand, AgentMode, AgentModel, AgentProfile, RestoreRung};
 pub use change::{Change, Commit, Require};
 pub use event::{Event, EventBody, EventKind, Seq, SessionSeq};
+pub use files::{
+    Conflict, DiffStatus, DiffSummary, FileChange, FileDiff, FileState, PatchOmitted, Restore,
+    RestoreFile, RestorePhase, Revert,
+};
 pub use ids::{
     HybridIds, IdError, IdGen, IdStamp, MAX_ID_LEN, MessageId, PartId, PermissionId, ProjectId,
     QuestionId, SessionId, TurnId,
@@ -36,9 +41,8 @@ pub use message::{
 pub use part::{Part, PartBody, PartTime, ToolPart, ToolState, ToolTime};
 pub use project::{Project, ProjectCommands, ProjectIcon};
 pub use session::{
-    Conflict, DiffStatus, DiffSummary, FileChange, FileDiff, FileState, ForkOrigin, Health,
-    ModelRef, PatchOmitted, Restore, RestoreFile, RestorePhase, Revert, Session, SessionPatch,
-    Share, ShareMode, Status, StatusKind, TokenCache, Tokens, Usage,
+    ForkOrigin, Health, ModelRef, Session, SessionPatch, Share, ShareMode, Status, StatusKind,
+    TokenCache, Tokens, Usage,
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use turn::{
