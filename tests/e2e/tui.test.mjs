@@ -3,10 +3,8 @@ import assert from "node:assert/strict"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
-import { recipes } from "./lib/agents.mjs"
-import { startModel } from "./lib/model.mjs"
 import { until } from "./lib/process.mjs"
-import { sandbox, Sessiond, text, TOKEN } from "./lib/sessiond.mjs"
+import { Sessiond, text, TOKEN } from "./lib/sessiond.mjs"
 import { emptyPrompt, noTerminal, squeezed, Tui, WORKING } from "./lib/tui.mjs"
 
 const HOME = /Ask anything/i
@@ -467,62 +465,6 @@ describe("opencode attach: the server is killed", { skip: noTerminal }, () => {
     assert.deepEqual(await server.oc("GET", "/question"), [])
     await agrees(tui, (await newest()).id)
   }))
-})
-
-describe("opencode attach: a real agent", { skip: noTerminal }, () => {
-  let real
-  let model
-  before(async () => {
-    const dir = sandbox("tui-claude")
-    model = await startModel(dir)
-    real = await Sessiond.start({
-      name: "tui-claude", dir, defaultAgent: "claude", agents: { claude: recipes.claude(join(dir, "agent-home"), model.url) },
-    })
-  })
-  after(async () => {
-    await real?.stop()
-    await model?.stop()
-  })
-
-  it("asks, writes, is killed with a command at work, and is shown as GET shows it", async () => {
-    const tui = new Tui([real.base, "-p", TOKEN, "--dir", real.project], { home: join(real.dir, "client"), cwd: real.project, width: 110, height: 120 })
-    try {
-      const all = (id) => real.oc("GET", `/session/${id}/message`)
-      const open = async (id) => (await all(id)).flatMap((m) => m.parts).filter((p) => ["pending", "running"].includes(p.state?.status))
-      await tui.shows(HOME)
-      await tui.say("please @@ASK")
-      await tui.shows(/Which colour is it to be\?[\s\S]*1\. Red[\s\S]*like the sea/)
-      tui.keys("Down", "Enter")
-      await tui.shows(/Thank you for the answer/)
-      await tui.gone(WORKING)
-      const { id } = (await real.oc("GET", "/session?roots=true"))[0]
-      const path = join(real.project, "by-claude.txt")
-      await tui.say(`please @@WRITE:${path}`)
-      await tui.shows(/Permission required[\s\S]*Allow once/)
-      tui.keys("Enter")
-      await tui.shows(/is written/)
-      assert.ok(existsSync(path))
-      await tui.gone(WORKING)
-      await tui.say("please @@SLOWBASH")
-      await tui.shows(/Permission required[\s\S]*Allow once/)
-      tui.keys("Enter")
-      await until("the command runs", async () => (await open(id)).some((p) => p.state.status === "running") && (await real.oc("GET", "/permission")).length === 0)
-      await tui.shows(WORKING)
-      await real.restart()
-      await tui.gone(WORKING)
-      assert.deepEqual(await open(id), [])
-      for (const part of (await all(id)).flatMap((m) => m.parts).filter((p) => p.type === "text" && !p.synthetic)) {
-        const said = squeezed(part.text)
-        await tui.shows((screen) => squeezed(screen).includes(said))
-      }
-      await tui.say("please @@TEXT")
-      await tui.shows(/Hello from the scripted model/)
-      await tui.gone(WORKING)
-    } finally {
-      tui.keep("tui-claude")
-      tui.end()
-    }
-  })
 })
 
 describe("opencode attach: all of the above", { skip: noTerminal }, () => {
