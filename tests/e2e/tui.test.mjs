@@ -203,8 +203,9 @@ describe("opencode attach: a session", { skip: noTerminal }, () => {
     await tui.clear()
     await command("redo")
     await tui.gone(/message reverted/)
-    await until("the file again", () => existsSync(join(server.project, "undo.txt")))
-    assert.equal((await get(id)).revert, undefined)
+    // The files come back first.
+    await until("the session is whole again", async () => !(await get(id)).revert)
+    assert.ok(existsSync(join(server.project, "undo.txt")))
   })
 
   step("shares and unshares", async () => {
@@ -470,7 +471,7 @@ describe("opencode attach: the server is killed", { skip: noTerminal }, () => {
 describe("opencode attach: all of the above", { skip: noTerminal }, () => {
   it("was refused nothing but what was wrong", () => {
     const answered = [...readFileSync(server.log, "utf8").matchAll(/answered method=(\S+) path="([^"]*)" status=(\d+)/g)]
-    assert.ok(answered.length > 500, "requests are logged")
+    assert.ok(answered.length > 100, "requests are logged")
     const refused = answered.filter(([, , , status]) => status >= 400).map(([, method, path, status]) => `${status} ${method} ${path}`)
     // A wrong password; `-s ses_unknown`; a link that was taken back.
     const wrong = /^401 |\/session\/ses_unknown$|^404 GET \/s\//
