@@ -192,7 +192,8 @@ describe("three nodes", () => {
     const before = await fleet.events(b, session.id)
     process.kill(a.child.pid, "SIGCONT")
     await until("it is back", async () => (await a.v1("GET", "/nodes")).nodes.find((n) => n.name === "node-0").alive)
-    const again = await begin(a, session, "from the old owner")
+    // Its first commit may be what tells it that the session is another's now.
+    const again = await until("it takes a prompt", () => begin(a, session, "from the old owner"))
     assert.equal((await a.turnEnd(session.id, again)).state, "completed")
     const now = await fleet.events(a, session.id)
     const messages = await a.oc("GET", `/session/${session.id}/message`)

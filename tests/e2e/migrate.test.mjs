@@ -3,6 +3,7 @@ import assert from "node:assert/strict"
 import { existsSync, mkdtempSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
+import { isDeepStrictEqual } from "node:util"
 import { sessiondBin } from "./lib/paths.mjs"
 import { Postgres } from "./lib/postgres.mjs"
 import { Child, hermetic, run, until } from "./lib/process.mjs"
@@ -42,6 +43,15 @@ describe("sessiond migrate", { timeout: 600_000 }, () => {
       more = page.more
     }
     return { sessions, all, events }
+  }
+
+  /** The same, and if not, what differs: a comparison of all at once would look for that for minutes. */
+  function same(now, then) {
+    for (const [n, event] of then.events.entries()) assert.deepEqual(now.events[n], event)
+    for (const [id, one] of Object.entries(then.all)) for (const what of Object.keys(one)) {
+      assert.ok(isDeepStrictEqual(now.all[id]?.[what], one[what]), `${what} of ${id}`)
+    }
+    assert.ok(isDeepStrictEqual(now, then), "all of it")
   }
 
   /** A start notes that the agents of before are gone: that is not to be taken for a difference. */
@@ -95,6 +105,27 @@ describe("sessiond migrate", { timeout: 600_000 }, () => {
     for (const { stdout, stderr } of [wrong, away]) assert.doesNotMatch(stdout + stderr, /s3cret/)
   })
 
+  it("reads what a killed server left in its write-ahead log", async () => {
+    const last = "said just before the end"
+    await server.oc("POST", `/session/${server.session}/message`, { noReply: true, parts: [{ type: "text", text: last }] })
+    await server.child.kill("SIGKILL")
+    const files = () => ["sessiond.db", "sessiond.db-wal"].map((name) => readFileSync(join(server.data, name)))
+    const left = files()
+    assert.ok(!left[0].includes(last) && left[1].includes(last), "it is in the log only")
+    const home = mkdtempSync(join(dir, "log-"))
+    const done = await migrate("--from", "sqlite:", "--to", `sqlite:${home}`)
+    assert.equal(done.code, 0, done.stderr)
+    assert.ok(files().every((bytes, n) => bytes.equals(left[n])), "the source was written")
+    const from = server.data
+    server.data = home
+    await server.up()
+    assert.match(JSON.stringify(await server.oc("GET", `/session/${server.session}/message`)), new RegExp(last))
+    await server.stop()
+    server.data = from
+    await server.up()
+    await settle()
+  })
+
   it("goes on after kill -9, and keeps servers away until it is done", async () => {
     await server.stop()
     const bytes = readFileSync(join(server.data, "sessiond.db"))
@@ -129,12 +160,12 @@ describe("sessiond migrate", { timeout: 600_000 }, () => {
   it("shows the same in PostgreSQL, numbers of events too, and goes on there", async () => {
     await server.up()
     const there = await read()
-    assert.deepEqual(there, known)
+    same(there, known)
     assert.match(JSON.stringify(await server.v1("GET", "/trash")), new RegExp(server.trashed))
     // Files that were captured before the move are brought back after it.
     const kept = join(server.project, "kept.txt")
     assert.ok(existsSync(kept))
-    const write = there.all[server.session].messages.findLast((m) => m.info.role === "user")
+    const write = there.all[server.session].messages.find((m) => text(m).startsWith("/write"))
     await server.oc("POST", `/session/${server.session}/revert`, { messageID: write.info.id })
     assert.ok(!existsSync(kept))
     await server.oc("POST", `/session/${server.session}/unrevert`)
@@ -158,7 +189,7 @@ describe("sessiond migrate", { timeout: 600_000 }, () => {
     server.data = home
     server.extra = {}
     await server.up()
-    assert.deepEqual(await read(), known)
+    same(await read(), known)
     const answer = await server.oc("POST", `/session/${server.session}/message`, { parts: [{ type: "text", text: "home again" }] })
     assert.match(text(answer), /home again/)
   })

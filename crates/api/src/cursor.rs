@@ -39,13 +39,13 @@ pub(crate) trait Cursor: Sized {
 
 impl Cursor for SessionCursor {
     fn write(&self) -> String {
-        format!("s:{}:{}", self.updated_at.millis(), self.id)
+        format!("s:{}:{}", self.at.millis(), self.id)
     }
 
     fn read(text: &str) -> Option<Self> {
         let (millis, id) = text.strip_prefix("s:")?.split_once(':')?;
         Some(Self {
-            updated_at: Timestamp(millis.parse().ok()?),
+            at: Timestamp(millis.parse().ok()?),
             id: SessionId::parse(id).ok()?,
         })
     }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn cursors_come_back_as_they_went() {
         let session = SessionCursor {
-            updated_at: Timestamp(1_795_364_893_636),
+            at: Timestamp(1_795_364_893_636),
             id: SessionId::parse("ses_a:b").unwrap(),
         };
         assert_eq!(SessionCursor::decode(&session.encode()).unwrap(), session);

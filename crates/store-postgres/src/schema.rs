@@ -172,19 +172,27 @@ async fn take(
         tx.execute(sql, &[&step.version, &step.name, &checksum, &now.millis()])
             .await?;
     }
-    if let Some(last) = steps.last() {
-        let facts = [
-            (META_MIN_READER, last.min_reader.to_string()),
-            (META_MIN_WRITER, last.min_writer.to_string()),
-            (META_WRITTEN_BY, version.to_owned()),
-        ];
-        for (name, value) in facts {
-            let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) \
-                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-            tx.execute(sql, &[&name, &value]).await?;
-        }
+    let (reader, writer) = needed(&history());
+    let facts = [
+        (META_MIN_READER, reader.to_string()),
+        (META_MIN_WRITER, writer.to_string()),
+        (META_WRITTEN_BY, version.to_owned()),
+    ];
+    for (name, value) in facts {
+        let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        tx.execute(sql, &[&name, &value]).await?;
     }
     tx.commit().await
+}
+
+/// The oldest schemas a program must know to read and to write after all of these steps. A step
+/// that both kinds of store take knows nothing of what only this one needs.
+fn needed(steps: &[&Migration]) -> (i64, i64) {
+    let most = |of: fn(&Migration) -> i64| steps.iter().map(|step| of(step)).max();
+    let reader = most(|step| step.min_reader);
+    let writer = most(|step| step.min_writer);
+    (reader.unwrap_or(0), writer.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -199,6 +207,11 @@ mod tests {
                 .windows(2)
                 .all(|pair| pair[0].version < pair[1].version)
         );
+    }
+
+    #[test]
+    fn a_later_step_takes_no_need_back() {
+        assert_eq!(needed(&history()).1, CLUSTER.min_writer);
     }
 
     /// A step is never changed.

@@ -79,6 +79,13 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older writer would keep no todo versions.
         min_writer: 2_026_112_202,
     },
+    Migration {
+        version: 2_026_112_302,
+        name: "sessions by creation",
+        sql: include_str!("migrations/2026112302_sessions_by_creation.sql"),
+        min_reader: 2_026_112_201,
+        min_writer: 2_026_112_202,
+    },
 ];
 
 /// The newest schema this program knows.
@@ -154,6 +161,10 @@ mod tests {
         (
             2_026_112_202,
             "dbe8d658ce02ce39ab26a15878a761ce60f177b1a14a401003df90c5e4e32e76",
+        ),
+        (
+            2_026_112_302,
+            "d3b61bd94c33d030b3fdeb622850f81ab89ad03c9cd128cbd530f051f7a9761e",
         ),
     ];
 }

@@ -65,18 +65,27 @@ pub(crate) const UNFINISHED: &str = "SELECT id FROM session WHERE deleted_at IS 
      UNION SELECT sid FROM turn WHERE open = 1 \
      UNION SELECT sid FROM ask WHERE pending = 1) ORDER BY id";
 
+/// A list of sessions in each of its orders.
+#[derive(Debug)]
+pub(crate) struct SessionLists {
+    pub(crate) changed: &'static str,
+    pub(crate) newest: &'static str,
+    pub(crate) oldest: &'static str,
+}
+
 /// Filters of a list that no index serves: `$1` cursor time, `$2` cursor id, `$3` oldest change,
 /// `$4` project, `$5` directory, `$6` parent, `$7` path, `$8` roots only, `$9` search text in
 /// lower case, `$10` archived (-1 any), `$11`-`$13` states, `$14` limit, `$15` origin of forks.
 /// `replace` finds a text without wildcards in every database; `fork` begins with the origin.
 macro_rules! session_list {
-    ($base:literal) => {
+    ($base:literal, $after:literal, $order:literal) => {
         concat!(
             "SELECT ",
             session_columns!(),
             " FROM session s WHERE ",
             $base,
-            " AND s.updated_at <= $1 AND (s.updated_at < $1 OR s.id > $2) AND s.updated_at >= $3 \
+            $after,
+            " AND s.updated_at >= $3 \
              AND (CAST($4 AS TEXT) IS NULL OR s.project_id = $4) \
              AND (CAST($5 AS TEXT) IS NULL OR s.directory = $5) \
              AND (CAST($6 AS TEXT) IS NULL OR s.parent_id = $6) \
@@ -88,28 +97,51 @@ macro_rules! session_list {
              AND (CAST($11 AS TEXT) IS NULL OR s.status IN ($11, $12, $13)) \
              AND (CAST($15 AS TEXT) IS NULL \
                   OR substr(s.fork, 1, length($15) + 16) = '{\"session_id\":\"' || $15 || '\"') \
-             ORDER BY s.updated_at DESC, s.id LIMIT $14"
+             ORDER BY ",
+            $order,
+            " LIMIT $14"
         )
     };
 }
-pub(crate) const SESSIONS_ALL: &str = session_list!("s.deleted_at IS NULL");
+macro_rules! session_lists {
+    ($base:literal) => {
+        SessionLists {
+            changed: session_list!(
+                $base,
+                " AND s.updated_at <= $1 AND (s.updated_at < $1 OR s.id > $2)",
+                "s.updated_at DESC, s.id"
+            ),
+            newest: session_list!(
+                $base,
+                " AND s.created_at <= $1 AND (s.created_at < $1 OR s.id > $2)",
+                "s.created_at DESC, s.id"
+            ),
+            oldest: session_list!(
+                $base,
+                " AND s.created_at >= $1 AND (s.created_at > $1 OR s.id < $2)",
+                "s.created_at, s.id DESC"
+            ),
+        }
+    };
+}
+pub(crate) const SESSIONS_ALL: SessionLists = session_lists!("s.deleted_at IS NULL");
 /// There are few at any time, and an index of them; asked for by themselves, or the order of the
 /// list would have all others walked.
-pub(crate) const SESSIONS_BUSY: &str = session_list!(
+pub(crate) const SESSIONS_BUSY: SessionLists = session_lists!(
     "s.deleted_at IS NULL AND s.sid IN (SELECT b.sid FROM session b WHERE b.status = 'busy')"
 );
-pub(crate) const SESSIONS_OF_PROJECT: &str =
-    session_list!("s.deleted_at IS NULL AND s.project_id = $4");
-pub(crate) const SESSIONS_OF_DIRECTORY: &str =
-    session_list!("s.deleted_at IS NULL AND s.directory = $5");
-pub(crate) const SESSIONS_OF_PARENT: &str =
-    session_list!("s.deleted_at IS NULL AND s.parent_id = $6");
+pub(crate) const SESSIONS_OF_PROJECT: SessionLists =
+    session_lists!("s.deleted_at IS NULL AND s.project_id = $4");
+pub(crate) const SESSIONS_OF_DIRECTORY: SessionLists =
+    session_lists!("s.deleted_at IS NULL AND s.directory = $5");
+pub(crate) const SESSIONS_OF_PARENT: SessionLists =
+    session_lists!("s.deleted_at IS NULL AND s.parent_id = $6");
 /// A fork's `fork_root` is its origin's, or its origin when that is no fork.
-pub(crate) const SESSIONS_OF_ORIGIN: &str = session_list!(
+pub(crate) const SESSIONS_OF_ORIGIN: SessionLists = session_lists!(
     "s.deleted_at IS NULL AND s.fork_root = \
      COALESCE((SELECT o.fork_root FROM session o WHERE o.id = $15), $15)"
 );
-pub(crate) const SESSIONS_TRASHED: &str = session_list!("s.deleted_at IS NOT NULL");
+pub(crate) const SESSIONS_TRASHED: SessionLists = session_lists!("s.deleted_at IS NOT NULL");
 
 /// The forks of a family.
 pub(crate) const FORKS_OF: &str = "SELECT fork FROM session WHERE fork_root = $1";
@@ -387,11 +419,13 @@ pub(crate) const INDEXED: &[&str] = &[
     SESSION_BY_ID,
     SESSION_HEAD,
     SESSION_BY_KEY,
-    SESSIONS_ALL,
-    SESSIONS_OF_PROJECT,
-    SESSIONS_OF_DIRECTORY,
-    SESSIONS_OF_PARENT,
-    SESSIONS_TRASHED,
+    SESSIONS_ALL.changed,
+    SESSIONS_ALL.newest,
+    SESSIONS_ALL.oldest,
+    SESSIONS_OF_PROJECT.changed,
+    SESSIONS_OF_DIRECTORY.changed,
+    SESSIONS_OF_PARENT.changed,
+    SESSIONS_TRASHED.changed,
     FORKS_OF,
     TRASHED_UNTIL,
     BLOBS_OF,

@@ -60,7 +60,8 @@ async fn one_process_owns_a_directory() {
 async fn a_full_disk_loses_nothing_and_is_survived() {
     let dir = tempfile::tempdir().unwrap();
     let mut full = opts(dir.path());
-    full.max_pages = Some(400);
+    // So many that a few are left when the next large message no longer fits.
+    full.max_pages = Some(410);
     let store = SqliteStore::open(&full).unwrap();
     let id = fx::sid("a");
     commit(&store, &id, vec![fx::create(fx::session("a"))])

@@ -16,6 +16,7 @@ pub use lease::{Lease, Leases, Node};
 pub use memory::{MemoryCluster, MemoryStore};
 pub use query::{
     AskQuery, EventPage, EventQuery, Measure, MessageCursor, MessagePage, MessageQuery, Scope,
-    SessionCursor, SessionHead, SessionPage, SessionQuery, ShareQuery, StoreHealth, TurnQuery,
+    SessionCursor, SessionHead, SessionOrder, SessionPage, SessionQuery, ShareQuery, StoreHealth,
+    TurnQuery,
 };
 pub use store::{CommitFuture, Committed, Feed, NoFeed, Store, StoreResult};

@@ -1,10 +1,12 @@
+use std::cmp::Ordering;
+
 use sessiond_model::{
     Event, IdStamp, MessageDoc, ProjectId, Seq, Session, SessionId, SessionSeq, StatusKind,
     Timestamp,
 };
 
 /// Which sessions to list. All filters must hold; the default lists every session that is
-/// not in the trash, newest change first.
+/// not in the trash, the last changed first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionQuery {
     /// Of this project.
@@ -29,19 +31,57 @@ pub struct SessionQuery {
     pub status: Option<Vec<StatusKind>>,
     /// Sessions in the trash instead of the others.
     pub trashed: bool,
+    /// Which come first.
+    pub order: SessionOrder,
     /// Continue after this one.
     pub after: Option<SessionCursor>,
     /// At most so many; `None` means all.
     pub limit: Option<u32>,
 }
 
-/// Position in a list of sessions: ordered by `updated_at` descending, then `id` ascending.
+/// Which sessions of a list come first. Between those of one millisecond the ids decide, which
+/// are compared by their bytes: sessiond gives a newer session a lower one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionOrder {
+    /// Those that changed last: `updated_at` descending, `id` ascending.
+    #[default]
+    Changed,
+    /// The newest: `created_at` descending, `id` ascending.
+    Newest,
+    /// The oldest: [`Self::Newest`] from its end.
+    Oldest,
+}
+
+/// Position in a list of sessions, by the order of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCursor {
-    /// The last item's time.
-    pub updated_at: Timestamp,
+    /// The last item's `updated_at`, or its `created_at` where the list is ordered by that.
+    pub at: Timestamp,
     /// The last item's id.
     pub id: SessionId,
+}
+
+impl SessionOrder {
+    /// Where a session is in a list of this order.
+    #[must_use]
+    pub fn place(self, session: &Session) -> SessionCursor {
+        SessionCursor {
+            at: match self {
+                Self::Changed => session.updated_at,
+                Self::Newest | Self::Oldest => session.created_at,
+            },
+            id: session.id.clone(),
+        }
+    }
+
+    /// Which of two places comes first.
+    #[must_use]
+    pub fn compare(self, a: &SessionCursor, b: &SessionCursor) -> Ordering {
+        match self {
+            Self::Changed | Self::Newest => b.at.cmp(&a.at).then_with(|| a.id.cmp(&b.id)),
+            Self::Oldest => Self::Newest.compare(b, a),
+        }
+    }
 }
 
 /// A page of sessions.

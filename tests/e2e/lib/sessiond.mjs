@@ -165,7 +165,7 @@ export class Sessiond {
   }
 
   async turns(session) {
-    return (await this.v1("GET", `/sessions/${session}/turns`)).turns
+    return (await this.v1("GET", `/sessions/${session}/turns?limit=1000`)).turns
   }
 
   /** Waits for a pending permission of a session. */

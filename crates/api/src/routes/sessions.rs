@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sessiond_model::{ProjectId, SessionId, StatusKind, Timestamp};
-use sessiond_store::{SessionCursor, SessionQuery};
+use sessiond_store::{SessionCursor, SessionOrder, SessionQuery};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -94,6 +94,7 @@ impl ListSessions {
                 .map(SessionCursor::decode)
                 .transpose()?,
             limit: Some(page(self.limit)?),
+            order: SessionOrder::Changed,
         })
     }
 }

@@ -99,7 +99,7 @@ async fn rendered(app: &App, sessions: &[Session]) -> Reply {
 /// The position before everything that is older than `at`: after every id of that millisecond.
 fn before(at: Timestamp) -> SessionCursor {
     SessionCursor {
-        updated_at: at.plus_millis(-1),
+        at: at.plus_millis(-1),
         id: SessionId::trusted(""),
     }
 }

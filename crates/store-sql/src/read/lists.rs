@@ -5,7 +5,7 @@ use sessiond_model::{
     AgentBinding, AgentProfile, FileChange, ForkOrigin, Permission, Project, Question, SessionId,
     StatusKind, Timestamp, Todo, Turn, TurnId, Usage,
 };
-use sessiond_store::{AskQuery, SessionCursor, SessionPage, SessionQuery, StoreResult, TurnQuery};
+use sessiond_store::{AskQuery, SessionOrder, SessionPage, SessionQuery, StoreResult, TurnQuery};
 
 use crate::commit::{ASK_PERMISSION, ASK_QUESTION};
 use crate::op::{Arg, Op, Tx};
@@ -27,7 +27,7 @@ fn limit(limit: Option<u32>) -> i64 {
     limit.map_or(i64::MAX, i64::from)
 }
 
-/// Sessions, newest change first.
+/// Sessions, in the order asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Sessions<'a>(pub &'a SessionQuery);
 
@@ -36,20 +36,25 @@ impl Op for Sessions<'_> {
 
     async fn run<T: Tx>(self, tx: &mut T) -> StoreResult<SessionPage> {
         let query = self.0;
-        let sql = if query.trashed {
-            sql::SESSIONS_TRASHED
+        let texts = if query.trashed {
+            &sql::SESSIONS_TRASHED
         } else if query.status.as_deref() == Some(&[StatusKind::Busy]) {
-            sql::SESSIONS_BUSY
+            &sql::SESSIONS_BUSY
         } else if query.parent_id.is_some() {
-            sql::SESSIONS_OF_PARENT
+            &sql::SESSIONS_OF_PARENT
         } else if query.fork_of.is_some() {
-            sql::SESSIONS_OF_ORIGIN
+            &sql::SESSIONS_OF_ORIGIN
         } else if query.directory.is_some() {
-            sql::SESSIONS_OF_DIRECTORY
+            &sql::SESSIONS_OF_DIRECTORY
         } else if query.project_id.is_some() {
-            sql::SESSIONS_OF_PROJECT
+            &sql::SESSIONS_OF_PROJECT
         } else {
-            sql::SESSIONS_ALL
+            &sql::SESSIONS_ALL
+        };
+        let (sql, start) = match query.order {
+            SessionOrder::Changed => (texts.changed, i64::MAX),
+            SessionOrder::Newest => (texts.newest, i64::MAX),
+            SessionOrder::Oldest => (texts.oldest, i64::MIN),
         };
         let after = query.after.as_ref();
         let search = query.search.as_ref().filter(|text| !text.is_empty());
@@ -63,7 +68,7 @@ impl Op for Sessions<'_> {
         };
         // One more than asked for tells whether there is a next page.
         let args: [Arg<'_>; 15] = [
-            after.map_or(i64::MAX, |c| c.updated_at.millis()).into(),
+            after.map_or(start, |c| c.at.millis()).into(),
             after.map_or("", |c| c.id.as_str()).into(),
             query
                 .updated_since
@@ -89,10 +94,7 @@ impl Op for Sessions<'_> {
             .map(|mut row| row::session(&mut row))
             .collect();
         Ok(SessionPage {
-            next: sessions.last().filter(|_| more).map(|s| SessionCursor {
-                updated_at: s.updated_at,
-                id: s.id.clone(),
-            }),
+            next: (sessions.last().filter(|_| more)).map(|s| query.order.place(s)),
             sessions,
         })
     }

@@ -4,7 +4,7 @@ use sessiond_model::{
 
 use super::Bench;
 use super::fixtures::{self as fx, sid};
-use crate::SessionQuery;
+use crate::{SessionOrder, SessionQuery};
 
 async fn make(bench: &mut Bench, name: &str, shape: impl Fn(&mut Session)) {
     let mut session = fx::session(name);
@@ -41,17 +41,53 @@ pub async fn sessions_are_listed_newest_first(bench: &mut Bench) {
     }
 }
 
+pub async fn sessions_are_listed_by_creation(bench: &mut Bench) {
+    for (name, at) in [("b", 5), ("a", 5), ("c", 9), ("d", -3), ("B", 5)] {
+        make(bench, name, |s| {
+            s.created_at = Timestamp(at);
+            s.updated_at = Timestamp(100 - at);
+            s.directory = if at == 5 { "/five".into() } else { "/d".into() };
+        })
+        .await;
+    }
+    make(bench, "gone", |s| s.created_at = Timestamp(7)).await;
+    let trash = vec![Change::TrashSession];
+    bench.commit(&sid("gone"), 2_000, trash).await;
+    let by = |order| SessionQuery {
+        order,
+        ..SessionQuery::default()
+    };
+    let newest = list(bench, by(SessionOrder::Newest)).await;
+    assert_eq!(newest, ["c", "B", "a", "b", "d"]);
+    let oldest = list(bench, by(SessionOrder::Oldest)).await;
+    assert_eq!(oldest, ["d", "b", "a", "B", "c"]);
+    let five = SessionQuery {
+        directory: Some("/five".into()),
+        updated_since: Some(Timestamp(95)),
+        ..by(SessionOrder::Newest)
+    };
+    assert_eq!(list(bench, five).await, ["B", "a", "b"]);
+}
+
 pub async fn session_pages_join_without_gaps(bench: &mut Bench) {
     for n in 0..11 {
         make(bench, &format!("s{n:02}"), |s| {
             s.updated_at = Timestamp(n / 3);
+            s.created_at = Timestamp(-n / 4);
             s.project_id = ProjectId::new(if n % 2 == 0 { "even" } else { "odd" });
         })
         .await;
     }
-    for project in [None, Some(ProjectId::new("even"))] {
+    let filters = [None, Some(ProjectId::new("even"))];
+    let orders = [
+        SessionOrder::Changed,
+        SessionOrder::Newest,
+        SessionOrder::Oldest,
+    ];
+    for (project_id, order) in filters.iter().flat_map(|p| orders.map(|o| (p.clone(), o))) {
         let filter = SessionQuery {
-            project_id: project,
+            project_id,
+            order,
             ..Default::default()
         };
         let whole = list(bench, filter.clone()).await;
@@ -68,7 +104,7 @@ pub async fn session_pages_join_without_gaps(bench: &mut Bench) {
                 let Some(next) = page.next else { break };
                 query.after = Some(next);
             }
-            assert_eq!(joined, whole, "limit {limit}");
+            assert_eq!(joined, whole, "{order:?}, limit {limit}");
         }
     }
 }

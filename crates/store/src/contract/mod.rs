@@ -286,6 +286,7 @@ suite! {
         ids_seen_raise_the_floor;
     lists:
         sessions_are_listed_newest_first,
+        sessions_are_listed_by_creation,
         session_pages_join_without_gaps,
         session_filters_hold,
         session_filters_combine,

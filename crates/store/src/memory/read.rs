@@ -11,8 +11,8 @@ use sessiond_model::{
 use super::record::{MessageRecord, Record, Row, State};
 use crate::rules::{self, RowMark};
 use crate::{
-    AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope,
-    SessionCursor, SessionPage, SessionQuery, ShareQuery, StoreError, StoreResult, TurnQuery,
+    AskQuery, EventPage, EventQuery, MessageCursor, MessagePage, MessageQuery, Scope, SessionPage,
+    SessionQuery, ShareQuery, StoreError, StoreResult, TurnQuery,
 };
 
 impl State {
@@ -28,15 +28,13 @@ impl State {
             .map(|r| &r.session)
             .filter(|s| matches(s, query))
             .collect();
-        found.sort_by_key(|s| (Reverse(s.updated_at), &s.id));
+        let place = |s: &Session| query.order.place(s);
+        found.sort_by(|a, b| query.order.compare(&place(a), &place(b)));
         let limit = query.limit.map_or(usize::MAX, |l| l as usize);
         let more = found.len() > limit;
         found.truncate(limit);
         SessionPage {
-            next: found.last().filter(|_| more).map(|s| SessionCursor {
-                updated_at: s.updated_at,
-                id: s.id.clone(),
-            }),
+            next: found.last().filter(|_| more).map(|s| place(s)),
             sessions: found.into_iter().cloned().collect(),
         }
     }
@@ -296,10 +294,8 @@ fn newest<'a, T: Clone + 'a>(rows: impl Iterator<Item = &'a Row<T>>, limit: u32)
 }
 
 fn matches(session: &Session, query: &SessionQuery) -> bool {
-    let after = query.after.as_ref().is_none_or(|c| {
-        session.updated_at < c.updated_at
-            || (session.updated_at == c.updated_at && session.id > c.id)
-    });
+    let after = (query.after.as_ref())
+        .is_none_or(|c| query.order.compare(&query.order.place(session), c).is_gt());
     let below = |prefix: &String| {
         session.path.as_ref().is_some_and(|path| {
             path.strip_prefix(prefix.as_str())

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sessiond_engine::{AbortOptions, EngineError, Rendered, SessionUpdate};
-use sessiond_model::{ProjectId, Session, SessionId, StatusKind, TurnState};
-use sessiond_store::{EntityKind, SessionQuery, TurnQuery};
+use sessiond_model::{ProjectId, Session, SessionId, StatusKind, Timestamp, TurnState};
+use sessiond_store::{EntityKind, SessionCursor, SessionOrder, SessionQuery, TurnQuery};
 
 use crate::decode::{Kind, Reject, v2 as decode};
 use crate::error::ApiError;
@@ -22,7 +22,7 @@ use crate::v2::extract::{self, Body, InSession, Place, Query, Reply};
 use crate::v2::wire::SessionDto;
 
 /// Sessions listed when the client gives no limit.
-const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_LIMIT: u32 = 50;
 
 /// Which way a list goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ impl Cursor {
 
 pub(crate) async fn list(State(app): State<App>, Query(query): Query) -> Reply {
     let limit = number(&query, "limit", 1, "greater than 0")?;
-    let limit = limit.map_or(DEFAULT_LIMIT, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let limit = limit.map_or(DEFAULT_LIMIT, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let order = order(&query)?;
     let text = |name| query.filled(name).map(str::to_owned);
     let (filters, anchor) = match query.filled("cursor") {
@@ -146,12 +146,11 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query) -> Reply {
     let is_empty = query.filled("workspace").is_some();
     let key = format!("v2 list {filters:?} {anchor:?} {limit} {is_empty}");
     let render = async {
-        let mut sessions = if is_empty {
+        let sessions = if is_empty {
             Vec::new()
         } else {
-            found(&app, &filters).await?
+            found(&app, &filters, anchor.as_ref(), limit).await?
         };
-        cut(&mut sessions, &filters, anchor.as_ref(), limit);
         let body = page(&sessions, &filters);
         let bytes = serde_json::to_vec(&body).map_err(|e| EngineError::Internal(e.to_string()))?;
         Ok::<Rendered, Error>(bytes.into())
@@ -159,7 +158,13 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query) -> Reply {
     Ok(kept(app.engine.replies().get(None, key, render).await?)?)
 }
 
-async fn found(app: &App, filters: &Filters) -> Result<Vec<Session>, Error> {
+/// One page.
+async fn found(
+    app: &App,
+    filters: &Filters,
+    anchor: Option<&Anchor>,
+    limit: u32,
+) -> Result<Vec<Session>, Error> {
     let directory = match &filters.directory {
         Some(directory) => Some(
             app.engine
@@ -170,43 +175,31 @@ async fn found(app: &App, filters: &Filters) -> Result<Vec<Session>, Error> {
         ),
         None => None,
     };
+    let is_oldest_first = filters.order == Some(Order::Asc);
+    // A page before another is found from that one's beginning backwards.
+    let is_back = anchor.is_some_and(|a| a.direction == Direction::Previous);
     let query = SessionQuery {
         project_id: filters.project.as_deref().map(ProjectId::new),
         directory,
         path_prefix: filters.subpath.clone(),
         search: filters.search.clone(),
+        order: if is_oldest_first == is_back {
+            SessionOrder::Newest
+        } else {
+            SessionOrder::Oldest
+        },
+        after: anchor.map(|a| SessionCursor {
+            at: Timestamp(a.time),
+            id: a.id.clone(),
+        }),
+        limit: Some(limit),
         ..SessionQuery::default()
     };
-    Ok(app.engine.sessions(&query).await?.sessions)
-}
-
-/// Puts sessions in order and keeps those of one page.
-fn cut(sessions: &mut Vec<Session>, filters: &Filters, anchor: Option<&Anchor>, limit: usize) {
-    let key = |s: &Session| (s.created_at.millis(), s.id.as_str().to_owned());
-    sessions.sort_by_cached_key(key);
-    if filters.order != Some(Order::Asc) {
+    let mut sessions = app.engine.sessions(&query).await?.sessions;
+    if is_back {
         sessions.reverse();
     }
-    let is_before = |s: &Session, anchor: &Anchor| {
-        let (this, mark) = (key(s), (anchor.time, anchor.id.as_str().to_owned()));
-        if filters.order == Some(Order::Asc) {
-            this < mark
-        } else {
-            this > mark
-        }
-    };
-    match anchor {
-        Some(anchor) if anchor.direction == Direction::Previous => {
-            sessions.truncate(sessions.partition_point(|s| is_before(s, anchor)));
-            sessions.drain(..sessions.len().saturating_sub(limit));
-        }
-        Some(anchor) => {
-            let from = sessions.partition_point(|s| is_before(s, anchor) || s.id == anchor.id);
-            sessions.drain(..from);
-        }
-        None => {}
-    }
-    sessions.truncate(limit);
+    Ok(sessions)
 }
 
 fn page(sessions: &[Session], filters: &Filters) -> serde_json::Value {
@@ -335,45 +328,4 @@ pub(crate) async fn compact(State(app): State<App>, InSession(id): InSession) ->
     Err(failed(reason.unwrap_or_else(|| {
         format!("The summary was {}", turn.state.as_str())
     })))
-}
-
-#[cfg(test)]
-mod tests {
-    use sessiond_model::Timestamp;
-
-    use super::*;
-    use crate::wire::bare_session;
-
-    fn ids(sessions: &[Session]) -> Vec<&str> {
-        sessions.iter().map(|s| s.id.as_str()).collect()
-    }
-
-    #[test]
-    fn pages_go_both_ways_and_lose_no_twins() {
-        let all: Vec<_> = ["a", "b", "c", "d"]
-            .into_iter()
-            .map(|n| Session {
-                id: SessionId::trusted(&format!("ses_{n}")),
-                // All of one instant.
-                created_at: Timestamp(5),
-                ..bare_session()
-            })
-            .collect();
-        let filters = Filters::default();
-        let turn = |cursor: &serde_json::Value| {
-            let cursor = Cursor::decode(cursor.as_str().unwrap()).unwrap();
-            let mut page = all.clone();
-            cut(&mut page, &cursor.filters, Some(&cursor.anchor), 2);
-            page
-        };
-        let mut first = all.clone();
-        cut(&mut first, &filters, None, 2);
-        assert_eq!(ids(&first), ["ses_d", "ses_c"]);
-        let second = turn(&page(&first, &filters)["cursor"]["next"]);
-        assert_eq!(ids(&second), ["ses_b", "ses_a"]);
-        let back = turn(&page(&second, &filters)["cursor"]["previous"]);
-        assert_eq!(ids(&back), ["ses_d", "ses_c"]);
-        assert!(turn(&page(&second, &filters)["cursor"]["next"]).is_empty());
-        assert!(Cursor::decode("zz").is_none());
-    }
 }

@@ -103,6 +103,56 @@ async fn a_prompt_that_is_only_stored_goes_along_with_the_next() {
     w.call("POST", &path, body).await.refused(409);
 }
 
+/// A page of a list: its ids, and its cursors.
+async fn page(w: &World, path: &str, query: &str) -> (Vec<String>, Value) {
+    let page = w.get(&format!("{path}?limit=2&{query}")).await.ok();
+    let ids = page["data"].as_array().unwrap().iter();
+    let ids = ids.map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+    (ids, page["cursor"].clone())
+}
+
+fn cursor(of: &Value, to: &str) -> String {
+    format!("cursor={}", of[to].as_str().unwrap())
+}
+
+/// Walks a list of five, given the oldest first, in both orders and both ways.
+async fn both_ways(w: &World, path: &str, all: &[String]) {
+    let newest: Vec<_> = all.iter().rev().cloned().collect();
+    for (order, want) in [("order=asc", all), ("order=desc", &newest), ("", &newest)] {
+        let (first, c) = page(w, path, order).await;
+        assert_eq!(first, want[..2]);
+        let (second, c) = page(w, path, &cursor(&c, "next")).await;
+        assert_eq!(second, want[2..4]);
+        let (back, _) = page(w, path, &cursor(&c, "previous")).await;
+        assert_eq!(back, want[..2]);
+        let (third, c) = page(w, path, &cursor(&c, "next")).await;
+        assert_eq!(third, want[4..]);
+        let (middle, _) = page(w, path, &cursor(&c, "previous")).await;
+        assert_eq!(middle, want[2..4]);
+        let (none, c) = page(w, path, &cursor(&c, "next")).await;
+        assert_eq!((none.len(), &c["next"]), (0, &Value::Null));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_sessions_go_both_ways() {
+    let w = World::new().await;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(w.session().await);
+    }
+    // Their order is that of their creation, whatever happens to them later.
+    let title = json!({"title": "changed"});
+    let path = format!("/session/{}", all[1]);
+    w.call("PATCH", &path, title).await.ok();
+    both_ways(&w, "/api/session", &all).await;
+    let changed = page(&w, "/api/session", "search=CHANGED").await.0;
+    assert_eq!(changed, all[1..2]);
+    let bad = w.get("/api/session?cursor=zz").await;
+    bad.refused(400);
+    assert_eq!(bad.json()["_tag"], "InvalidCursorError");
+}
+
 // Q-api-cursor
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_messages_go_both_ways() {
@@ -112,37 +162,9 @@ async fn pages_of_messages_go_both_ways() {
     for n in 0..5 {
         all.push(w.note(&id, &format!("note {n}")).await.0);
     }
-    let page = |query: String| {
-        let path = api(&id, &format!("/message?limit=2&{query}"));
-        let w = &w;
-        async move {
-            let page = w.get(&path).await.ok();
-            let ids: Vec<_> = page["data"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|m| m["id"].as_str().unwrap().to_owned())
-                .collect();
-            (ids, page["cursor"].clone())
-        }
-    };
-    let cursor = |c: &Value, to: &str| format!("cursor={}", c[to].as_str().unwrap());
-    for (order, want) in [
-        ("asc", all.clone()),
-        ("desc", all.iter().rev().cloned().collect::<Vec<_>>()),
-    ] {
-        let (first, c) = page(format!("order={order}")).await;
-        assert_eq!(first, want[..2]);
-        let (second, c) = page(cursor(&c, "next")).await;
-        assert_eq!(second, want[2..4]);
-        let (back, _) = page(cursor(&c, "previous")).await;
-        assert_eq!(back, want[..2]);
-        let (third, c) = page(cursor(&c, "next")).await;
-        assert_eq!(third, want[4..]);
-        let (none, c) = page(cursor(&c, "next")).await;
-        assert_eq!((none.len(), &c["next"]), (0, &Value::Null));
-    }
-    let (_, c) = page("order=asc".into()).await;
+    let path = api(&id, "/message");
+    both_ways(&w, &path, &all).await;
+    let (_, c) = page(&w, &path, "order=asc").await;
     let both = api(&id, &format!("/message?order=asc&{}", cursor(&c, "next")));
     let refused = w.get(&both).await;
     refused.refused(400);
