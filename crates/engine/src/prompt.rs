@@ -86,11 +86,13 @@ impl Engine {
         let clears_up = !cleanup.is_empty();
         let (commit, accepted, first) = {
             let mut head = live.head();
+            // Who has it now, if it is known, is who the prompt is for; here and below.
             if live.lost.load(Ordering::SeqCst) {
-                return Err(EngineError::Unavailable {
+                drop(head);
+                return inner.live(id).await.and(Err(EngineError::Unavailable {
                     reason: "this session is moving to another node".into(),
                     retry_after: std::time::Duration::from_secs(1),
-                });
+                }));
             }
             if head.closed > 0 {
                 return Err(EngineError::Unavailable {
@@ -130,6 +132,8 @@ impl Engine {
                 StoreError::Precondition(Require::NotDeleted) => {
                     Err(EngineError::not_found(EntityKind::Session, id))
                 }
+                // Nothing was written.
+                e @ StoreError::Fenced { .. } => inner.live(id).await.and(Err(e.into())),
                 e => Err(e.into()),
             };
         }
