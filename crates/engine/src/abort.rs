@@ -93,6 +93,7 @@ impl Inner {
         let query = TurnQuery {
             open_only: true,
             limit: Some(1),
+            ..TurnQuery::default()
         };
         Ok(!self.store.turns(id, &query).await?.is_empty())
     }

@@ -143,7 +143,7 @@ impl Actor {
         }
         let query = TurnQuery {
             open_only: true,
-            limit: None,
+            ..TurnQuery::default()
         };
         let turns = self.inner.store.turns(&self.live.id, &query).await?;
         Ok(turns.into_iter().find(|t| t.state == TurnState::Queued))

@@ -96,7 +96,7 @@ impl Inner {
     async fn is_running(&self, id: &SessionId) -> Result<bool> {
         let query = TurnQuery {
             open_only: true,
-            limit: None,
+            ..TurnQuery::default()
         };
         let open = self.store.turns(id, &query).await?;
         Ok(open.iter().any(|t| t.state == TurnState::Running))

@@ -320,8 +320,8 @@ impl Actor {
 
     async fn check_unchanged(&self, origin: &Origin) -> Result<(), String> {
         let query = TurnQuery {
-            open_only: false,
             limit: Some(1),
+            ..TurnQuery::default()
         };
         let newest = self.inner.store.turns(&origin.session_id, &query).await;
         let newest = newest.map_err(|e| e.to_string())?.pop();

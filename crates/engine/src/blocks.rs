@@ -68,7 +68,7 @@ impl Actor {
     async fn rebuilt(&self, asked: &MessageId) -> Result<Option<String>, StoreError> {
         let open = TurnQuery {
             open_only: true,
-            limit: None,
+            ..TurnQuery::default()
         };
         let open = self.inner.store.turns(&self.live.id, &open).await?;
         let mut unsaid: HashSet<MessageId> = open.into_iter().flat_map(messages_of).collect();

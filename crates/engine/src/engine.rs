@@ -351,9 +351,16 @@ impl Engine {
     /// Turns of a session, oldest first.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; `Invalid` when `before` is no turn of this session.
     pub async fn turns(&self, id: &SessionId, query: &TurnQuery) -> Result<Vec<Turn>> {
         self.session(id).await?;
+        if let Some(before) = &query.before {
+            let known = self.0.store.turn(before).await?;
+            if known.is_none_or(|turn| turn.session_id != *id) {
+                let reason = format!("{before} is no turn of this session");
+                return Err(EngineError::invalid("before", reason));
+            }
+        }
         Ok(self.0.store.turns(id, query).await?)
     }
 

@@ -159,7 +159,7 @@ impl Live {
                 .ok_or_else(|| EngineError::not_found(EntityKind::Session, id))?;
             let query = TurnQuery {
                 open_only: true,
-                limit: None,
+                ..TurnQuery::default()
             };
             let open = store.turns(id, &query).await?.len();
             let restore = store.restore(id).await?;

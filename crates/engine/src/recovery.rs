@@ -108,7 +108,7 @@ pub(crate) async fn recover_session(
             id,
             &TurnQuery {
                 open_only: true,
-                limit: None,
+                ..TurnQuery::default()
             },
         )
         .await?;

@@ -222,10 +222,20 @@ pub(crate) const TURN_DELETE: [&str; 3] = [
 pub(crate) const TURN_KEY_HOLDER: &str =
     "SELECT id FROM turn WHERE sid = $1 AND idempotency_key = $2";
 pub(crate) const TURN_BY_ID: &str = "SELECT doc FROM turn WHERE id = $1";
-pub(crate) const TURNS_OF: &str = "SELECT t.doc FROM turn t JOIN session s ON s.sid = t.sid \
-     WHERE s.id = $1 ORDER BY t.tid DESC LIMIT $2";
-pub(crate) const TURNS_OPEN: &str = "SELECT t.doc FROM turn t JOIN session s ON s.sid = t.sid \
-     WHERE s.id = $1 AND t.open = 1 ORDER BY t.tid DESC LIMIT $2";
+macro_rules! turn_list {
+    ($base:literal) => {
+        concat!(
+            "SELECT t.doc FROM turn t JOIN session s ON s.sid = t.sid \
+             WHERE s.id = $1 AND t.tid < CASE WHEN CAST($3 AS TEXT) IS NULL \
+                 THEN 9223372036854775807 ELSE (SELECT b.tid FROM turn b WHERE b.id = $3 \
+                     AND b.sid = (SELECT o.sid FROM session o WHERE o.id = $1)) END",
+            $base,
+            " ORDER BY t.tid DESC LIMIT $2"
+        )
+    };
+}
+pub(crate) const TURNS_OF: &str = turn_list!("");
+pub(crate) const TURNS_OPEN: &str = turn_list!(" AND t.open = 1");
 pub(crate) const TURN_BY_KEY: &str = "SELECT t.doc FROM turn t JOIN session s ON s.sid = t.sid \
      WHERE s.id = $1 AND t.idempotency_key = $2";
 pub(crate) const TURN_OF_MESSAGE: &str = "SELECT t.doc FROM turn t JOIN session s ON s.sid = t.sid \

@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 
 use sessiond_model::{
     Event, IdStamp, MessageDoc, ProjectId, Seq, Session, SessionId, SessionSeq, StatusKind,
-    Timestamp,
+    Timestamp, TurnId,
 };
 
 /// Which sessions to list. All filters must hold; the default lists every session that is
@@ -133,6 +133,8 @@ pub struct MessagePage {
 pub struct TurnQuery {
     /// Only turns that have not ended.
     pub open_only: bool,
+    /// Only those before this turn of the session; one that is not known has none before it.
+    pub before: Option<TurnId>,
     /// At most so many (the newest); `None` means all.
     pub limit: Option<u32>,
 }

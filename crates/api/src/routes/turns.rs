@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::Deserialize;
-use sessiond_model::Turn;
+use sessiond_model::{Turn, TurnId};
 use sessiond_store::TurnQuery;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -68,6 +68,9 @@ async fn prompt(
 pub(super) struct ListTurns {
     /// `true`: only turns that have not ended.
     open: Option<bool>,
+    /// Only turns before this one: the first of a page gives the page before it.
+    #[param(value_type = Option<String>, pattern = "^trn[A-Za-z0-9_.:-]*$", max_length = 128)]
+    before: Option<TurnId>,
     /// At most so many, the newest ones, 1 to 1,000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -75,7 +78,7 @@ pub(super) struct ListTurns {
 
 /// List turns
 ///
-/// The newest `limit` turns, oldest first.
+/// The newest `limit` turns, those before `before` if that is given, oldest first.
 #[utoipa::path(get, path = "/sessions/{session_id}/turns", tag = "turns", params(SessionPath, ListTurns),
     responses((status = 200, description = "The turns", body = TurnList), Always, Missing))]
 async fn list_turns(
@@ -85,6 +88,7 @@ async fn list_turns(
 ) -> Result<Json<TurnList>, Problem> {
     let query = TurnQuery {
         open_only: params.open.unwrap_or(false),
+        before: params.before,
         limit: Some(page(params.limit)?),
     };
     let turns = state.engine.turns(&at.session_id, &query).await?;

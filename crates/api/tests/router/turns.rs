@@ -3,6 +3,45 @@ use serde_json::{Value, json};
 use crate::support::{World, id, said, text};
 
 #[tokio::test]
+async fn turns_are_paged_back_from_the_newest() {
+    let world = World::new().await;
+    let at = world.session().await;
+    let mut all = Vec::new();
+    for n in 0..5 {
+        let path = format!("{at}/prompt");
+        let accepted = world.post(&path, said(&n.to_string())).await.with(202);
+        let turn_at = accepted.header("location").to_owned();
+        all.push(world.end(&turn_at).await["id"].clone());
+    }
+    let mut walked: Vec<Value> = Vec::new();
+    loop {
+        let before = walked.first().and_then(Value::as_str);
+        let before = before.map_or(String::new(), |id| format!("&before={id}"));
+        let page = world.get(&format!("{at}/turns?limit=2{before}")).await;
+        let turns = page.with(200).json["turns"].clone();
+        let ids = turns.as_array().unwrap().iter().map(|t| t["id"].clone());
+        let ids: Vec<_> = ids.collect();
+        if ids.is_empty() {
+            break;
+        }
+        assert!(ids.len() <= 2);
+        walked.splice(..0, ids);
+    }
+    assert_eq!(walked, all);
+
+    let other = world.session().await;
+    for bad in ["trn_none", "x", all[0].as_str().unwrap()] {
+        let refused = world.get(&format!("{other}/turns?before={bad}")).await;
+        assert!(
+            refused.json.to_string().contains("before"),
+            "{}",
+            refused.json
+        );
+        refused.with(400);
+    }
+}
+
+#[tokio::test]
 async fn a_prompt_is_accepted_answered_and_accounted_for() {
     let world = World::new().await;
     let at = world.session().await;

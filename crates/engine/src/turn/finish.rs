@@ -183,7 +183,7 @@ impl Actor {
     pub(super) async fn drop_queue(&self, changes: &mut Vec<Change>, now: Timestamp) -> usize {
         let query = TurnQuery {
             open_only: true,
-            limit: None,
+            ..TurnQuery::default()
         };
         let waiting = match self.inner.store.turns(&self.live.id, &query).await {
             Ok(turns) => turns

@@ -415,7 +415,7 @@ async fn a_session_that_is_prompted_all_the_time_is_deleted_without_open_turns()
         assert_eq!(deleted, std::slice::from_ref(&s.id));
         let open = TurnQuery {
             open_only: true,
-            limit: None,
+            ..TurnQuery::default()
         };
         assert!(w.store.turns(&s.id, &open).await.unwrap().is_empty());
         w.engine.restore_session(&s.id).await.unwrap();

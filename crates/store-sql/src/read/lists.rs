@@ -209,7 +209,11 @@ impl Op for TurnsOf<'_> {
         } else {
             sql::TURNS_OF
         };
-        let args = [self.0.as_str().into(), limit(self.1.limit).into()];
+        let args = [
+            self.0.as_str().into(),
+            limit(self.1.limit).into(),
+            self.1.before.as_ref().map(|t| t.as_str()).into(),
+        ];
         let mut turns: Vec<Turn> = documents(tx, sql, &args).await?;
         turns.reverse();
         Ok(turns)

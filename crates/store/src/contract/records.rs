@@ -39,11 +39,24 @@ pub async fn turns_are_kept_in_order(bench: &mut Bench) {
             .map(|t| t.id.as_str()[4..].to_owned())
             .collect::<String>()
     };
-    let query = |open_only, limit| TurnQuery { open_only, limit };
+    let query = |open_only, limit| TurnQuery {
+        open_only,
+        limit,
+        before: None,
+    };
+    let before = |name: &str, query| TurnQuery {
+        before: Some(tid(name)),
+        ..query
+    };
     assert_eq!(names(query(false, None)).await, "cab");
     assert_eq!(names(query(true, None)).await, "cb");
     assert_eq!(names(query(false, Some(2))).await, "ab");
     assert_eq!(names(query(true, Some(1))).await, "b");
+    assert_eq!(names(before("b", query(false, None))).await, "ca");
+    assert_eq!(names(before("b", query(false, Some(1)))).await, "a");
+    assert_eq!(names(before("b", query(true, None))).await, "c");
+    assert_eq!(names(before("c", query(false, None))).await, "");
+    assert_eq!(names(before("none", query(false, None))).await, "");
     let none = bench.store().turns(&sid("none"), &query(false, None)).await;
     assert!(none.unwrap().is_empty());
 }

@@ -161,9 +161,12 @@ impl State {
             .into_iter()
             .flat_map(|r| &r.turns)
             .map(|t| &t.row)
-            .filter(|t| !query.open_only || !t.state.is_terminal())
             .cloned()
             .collect();
+        if let Some(before) = &query.before {
+            turns.truncate(turns.iter().position(|t| t.id == *before).unwrap_or(0));
+        }
+        turns.retain(|t| !query.open_only || !t.state.is_terminal());
         let limit = query.limit.map_or(usize::MAX, |l| l as usize);
         turns.drain(..turns.len().saturating_sub(limit));
         turns

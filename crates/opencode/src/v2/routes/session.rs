@@ -303,6 +303,7 @@ pub(crate) async fn wait(State(app): State<App>, InSession(id): InSession) -> Re
     let open = TurnQuery {
         open_only: true,
         limit: Some(1),
+        ..TurnQuery::default()
     };
     while let Some(turn) = app.engine.turns(&id, &open).await?.pop() {
         app.engine.wait_turn(&turn.id, None).await?;

@@ -59,7 +59,11 @@ pub(super) async fn observe(store: &dyn Store, probe: &Probe) -> Vec<String> {
         note("shares", &store.shares(&shares).await);
         for open_only in [false, true] {
             for limit in [None, Some(probe.limit)] {
-                let query = TurnQuery { open_only, limit };
+                let query = TurnQuery {
+                    open_only,
+                    before: limit.map(|_| fx::tid(NAMES[0])),
+                    limit,
+                };
                 note("turns", &store.turns(&id, &query).await);
             }
         }
