@@ -18,6 +18,15 @@ impl<T> Bounded<T> {
     }
 }
 
+impl<T> Default for Bounded<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            is_cut: false,
+        }
+    }
+}
+
 impl<T> Deref for Bounded<T> {
     type Target = [T];
 

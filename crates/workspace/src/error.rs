@@ -46,6 +46,9 @@ pub enum WorkspaceError {
     /// A difference that is larger than what is told.
     #[error("the difference is larger than {0} bytes")]
     LargeDiff(u64),
+    /// More new files than are told.
+    #[error("more than {0} files are new")]
+    ManyNew(usize),
     /// The git program failed, or is not there.
     #[error("git: {0}")]
     Git(String),

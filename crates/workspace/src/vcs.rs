@@ -3,9 +3,9 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use crate::git::{Git, MAX_OUTPUT, Output};
-use crate::{FileChange, Result, Root, WorkspaceError, patch};
+use crate::{Bounded, FileChange, Result, Root, WorkspaceError, patch};
 
-/// New files whose content is told, at the most.
+/// New files that are told, at the most.
 const MAX_NEW: usize = 5_000;
 /// Branches that are taken for the default one when nothing says which it is.
 const USUAL: [&str; 2] = ["main", "master"];
@@ -71,38 +71,54 @@ async fn default_branch(at: &Path) -> Result<Option<String>> {
 
 /// The files in the root that differ from then, new ones too, by path without regard to case.
 /// Without git there are none. `context` is the lines around each change, the whole file
-/// without it. The user's index is not touched.
+/// without it. Cut when there are more than 5,000 new files; without patches when those are larger
+/// than 32 MiB. The user's index is not touched.
 ///
 /// # Errors
 /// `TimedOut`; `Git` when git fails.
-pub async fn changes(root: &Root, since: Since, context: Option<u32>) -> Result<Vec<FileChange>> {
+pub async fn changes(
+    root: &Root,
+    since: Since,
+    context: Option<u32>,
+) -> Result<Bounded<FileChange>> {
     let unified = format!("-U{}", context.unwrap_or(i32::MAX.unsigned_abs()));
     let args = ["-z", "--raw", "--numstat", "-p", &unified];
-    let Some(output) = diff(root, since, &args).await? else {
-        return Ok(Vec::new());
+    let Some(Diff { output, has_more }) = diff(root, since, &args).await? else {
+        return Ok(Bounded::default());
     };
-    let mut changes = patch::parse(&output.stdout);
-    changes.sort_by_cached_key(|c| (c.file.to_lowercase(), c.file.clone()));
-    Ok(changes)
+    let mut items = patch::parse(&output.stdout);
+    items.sort_by_cached_key(|c| (c.file.to_lowercase(), c.file.clone()));
+    Ok(Bounded {
+        items,
+        is_cut: has_more,
+    })
 }
 
 /// The difference to the last commit as one patch, new files too; empty without git.
 ///
 /// # Errors
-/// As [`changes`]; `LargeDiff`: a part of a patch is of no use.
+/// As [`changes`]; `LargeDiff` and `ManyNew`: a part of a patch is of no use.
 pub async fn raw_diff(root: &Root) -> Result<Vec<u8>> {
     let args = ["-p", "--full-index", "--binary"];
     match diff(root, Since::Head, &args).await? {
         None => Ok(Vec::new()),
-        Some(output) if output.cut => Err(WorkspaceError::LargeDiff(MAX_OUTPUT)),
-        Some(output) => Ok(output.stdout),
+        Some(Diff { has_more: true, .. }) => Err(WorkspaceError::ManyNew(MAX_NEW)),
+        Some(Diff { output, .. }) if output.cut => Err(WorkspaceError::LargeDiff(MAX_OUTPUT)),
+        Some(Diff { output, .. }) => Ok(output.stdout),
     }
 }
 
+/// What git says of a difference.
+struct Diff {
+    output: Output,
+    /// Whether there are new files that are not part of it.
+    has_more: bool,
+}
+
 /// `None` where there is nothing to compare with.
-async fn diff(root: &Root, since: Since, args: &[&str]) -> Result<Option<Output>> {
+async fn diff(root: &Root, since: Since, args: &[&str]) -> Result<Option<Diff>> {
     let at = root.path();
-    let Some(index) = index_with_new_files(at).await? else {
+    let Some((index, has_more)) = index_with_new_files(at).await? else {
         return Ok(None);
     };
     let Some(base) = base(at, since).await? else {
@@ -122,12 +138,12 @@ async fn diff(root: &Root, since: Since, args: &[&str]) -> Result<Option<Output>
     if !output.success {
         return Err(WorkspaceError::Git(output.stderr));
     }
-    Ok(Some(output))
+    Ok(Some(Diff { output, has_more }))
 }
 
 /// A copy of the index that knows the files which git does not, so that they are part of the
-/// difference; `None` without git.
-async fn index_with_new_files(at: &Path) -> Result<Option<NamedTempFile>> {
+/// difference, and whether there are too many of them; `None` without git.
+async fn index_with_new_files(at: &Path) -> Result<Option<(NamedTempFile, bool)>> {
     let Some(path) = ask(at, &["rev-parse", "--git-path", "index"]).await? else {
         return Ok(None);
     };
@@ -150,11 +166,13 @@ async fn index_with_new_files(at: &Path) -> Result<Option<NamedTempFile>> {
     if !listed.success {
         return Err(WorkspaceError::Git(listed.stderr));
     }
-    let new: Vec<&[u8]> = (listed.stdout.split(|b| *b == 0))
+    let mut new: Vec<&[u8]> = (listed.stdout.split(|b| *b == 0))
         // One that ends so is a repository of its own.
         .filter(|path| !path.is_empty() && !path.ends_with(b"/"))
-        .take(MAX_NEW)
+        .take(MAX_NEW + 1)
         .collect();
+    let has_more = new.len() > MAX_NEW;
+    new.truncate(MAX_NEW);
     if !new.is_empty() {
         let add = [
             "add",
@@ -168,7 +186,7 @@ async fn index_with_new_files(at: &Path) -> Result<Option<NamedTempFile>> {
             return Err(WorkspaceError::Git(added.stderr));
         }
     }
-    Ok(Some(copy))
+    Ok(Some((copy, has_more)))
 }
 
 async fn base(at: &Path, since: Since) -> Result<Option<String>> {

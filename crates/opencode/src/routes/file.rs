@@ -110,11 +110,11 @@ async fn status(State(app): State<App>, at: Selected) -> Reply {
     };
     let changes = sessiond_workspace::changes(&root, Since::Head, Some(0)).await;
     let changes = changes.map_err(ApiError::files("directory"))?;
-    let files = changes.iter().map(|c: &FileChange| {
+    let files = changes.items.iter().map(|c: &FileChange| {
         json!({"path": c.file, "added": c.additions, "removed": c.deletions,
             "status": vcs::status_name(c.status)})
     });
-    extract::json(&files.collect::<Vec<_>>())
+    extract::json_cut(&files.collect::<Vec<_>>(), changes.is_cut)
 }
 
 async fn search(State(app): State<App>, at: Selected, query: Pairs) -> Reply {

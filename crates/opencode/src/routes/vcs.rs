@@ -7,7 +7,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sessiond_workspace::{FileChange, FileStatus, Root, Since, WorkspaceError};
+use sessiond_workspace::{Bounded, FileChange, FileStatus, Root, Since, WorkspaceError};
 
 use super::file;
 use crate::decode::{self, Kind, Reject};
@@ -83,21 +83,24 @@ async fn changed(
     at: &Selected,
     since: Since,
     context: Option<u32>,
-) -> Result<Vec<ChangeDto>, ApiError> {
+) -> Result<Bounded<ChangeDto>, ApiError> {
     let Some(root) = root(app, at).await? else {
-        return Ok(Vec::new());
+        return Ok(Bounded::default());
     };
     let changes = sessiond_workspace::changes(&root, since, context).await;
     let changes = changes.map_err(ApiError::files("directory"))?;
-    Ok(changes.into_iter().map(ChangeDto::from).collect())
+    Ok(Bounded {
+        items: changes.items.into_iter().map(ChangeDto::from).collect(),
+        is_cut: changes.is_cut,
+    })
 }
 
 async fn status(State(app): State<App>, at: Selected) -> Reply {
     let mut changes = changed(&app, &at, Since::Head, Some(0)).await?;
-    for change in &mut changes {
+    for change in &mut changes.items {
         change.patch = None;
     }
-    extract::json(&changes)
+    extract::json_cut(&changes.items, changes.is_cut)
 }
 
 async fn diff(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
@@ -109,7 +112,8 @@ async fn diff(State(app): State<App>, at: Selected, query: Pairs) -> Reply {
             return Err(Reject::new(Kind::Query, reason).at("mode").into());
         }
     };
-    extract::json(&changed(&app, &at, since, context(&query)?).await?)
+    let changes = changed(&app, &at, since, context(&query)?).await?;
+    extract::json_cut(&changes.items, changes.is_cut)
 }
 
 fn context(query: &Pairs) -> Result<Option<u32>, Reject> {

@@ -105,6 +105,16 @@ async fn a_list_that_was_cut_says_so() {
         let list = body.as_array().or(body["data"].as_array()).unwrap();
         assert!(list.len() >= items, "{path}: {}", list.len());
     }
+    // New files of a repository.
+    for n in 0..5_001 {
+        std::fs::write(w.dir.path().join(format!("new{n}")), "").unwrap();
+    }
+    for path in ["/vcs/status", "/vcs/diff?mode=git", "/file/status"] {
+        let reply = w.get(path).await;
+        assert_eq!(reply.headers["x-sessiond-cut"], "true", "{path}");
+        assert_eq!(reply.ok().as_array().unwrap().len(), 5_000);
+    }
+    w.get("/vcs/diff/raw").await.refused(400);
 }
 
 #[tokio::test]

@@ -100,10 +100,29 @@ async fn a_difference_is_told_whole_or_refused() {
 }
 
 #[tokio::test]
+async fn too_many_new_files_are_no_whole() {
+    let p = Place::repository(&[("a", "")]);
+    for n in 0..5_001 {
+        p.write(&format!("new/{n:04}"), "x\n");
+    }
+    let seen = changes(&p.root(), Since::Head, Some(0)).await.unwrap();
+    assert_eq!((seen.len(), seen.is_cut), (5_000, true));
+    let refused = raw_diff(&p.root()).await;
+    assert!(matches!(refused, Err(WorkspaceError::ManyNew(5_000))));
+    std::fs::remove_file(p.dir().join("new/0000")).unwrap();
+    let seen = changes(&p.root(), Since::Head, Some(0)).await.unwrap();
+    assert_eq!((seen.len(), seen.is_cut), (5_000, false));
+    assert!(raw_diff(&p.root()).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_branch_is_compared_with_where_it_began() {
     let p = Place::repository(&[("a", "1\n")]);
     assert_eq!(branches(&p.root()).await.unwrap(), on("main", Some("main")));
-    assert_eq!(changes(&p.root(), Since::Branch, None).await.unwrap(), []);
+    assert_eq!(
+        changes(&p.root(), Since::Branch, None).await.unwrap().items,
+        []
+    );
     p.git(&["checkout", "-q", "-b", "feature"]);
     p.write("b", "2\n");
     p.commit();
@@ -130,7 +149,10 @@ async fn without_commits_all_is_new_and_without_git_there_is_nothing() {
     let p = Place::new();
     p.write("a.txt", "alpha\n");
     assert_eq!(branches(&p.root()).await.unwrap(), Branches::default());
-    assert_eq!(changes(&p.root(), Since::Head, None).await.unwrap(), []);
+    assert_eq!(
+        changes(&p.root(), Since::Head, None).await.unwrap().items,
+        []
+    );
     assert_eq!(raw_diff(&p.root()).await.unwrap(), b"");
     let refused = apply(&p.root(), String::new()).await;
     assert!(
@@ -141,7 +163,10 @@ async fn without_commits_all_is_new_and_without_git_there_is_nothing() {
     assert_eq!(branches(&p.root()).await.unwrap(), on("trunk", None));
     let seen = changes(&p.root(), Since::Head, None).await.unwrap();
     assert_eq!(short(&seen), [("a.txt", FileStatus::Added, 1, 0)]);
-    assert_eq!(changes(&p.root(), Since::Branch, None).await.unwrap(), []);
+    assert_eq!(
+        changes(&p.root(), Since::Branch, None).await.unwrap().items,
+        []
+    );
 }
 
 #[tokio::test]
@@ -161,7 +186,10 @@ async fn linked_worktrees_and_submodules_are_repositories() {
     assert_eq!(branches(&root).await.unwrap(), on("side", Some("main")));
     let seen = changes(&root, Since::Head, None).await.unwrap();
     assert_eq!(short(&seen), [("n", FileStatus::Added, 1, 0)]);
-    assert_eq!(changes(&p.root(), Since::Head, None).await.unwrap(), []);
+    assert_eq!(
+        changes(&p.root(), Since::Head, None).await.unwrap().items,
+        []
+    );
     let module = Place::repository(&[("m", "1\n")]);
     let from = module.dir();
     p.git(&[
