@@ -46,8 +46,13 @@ describe("web UI", { skip: noBrowser }, () => {
   async function prompt(words) {
     await box().click()
     await box().fill(words)
-    await until("the words", async () => (await box().innerText()).includes(words))
-    await page.keyboard.press("Enter")
+    const holds = async () => (await box().innerText()).includes(words)
+    await until("the words", holds)
+    // A page that is still loading takes no prompt, and keeps the words.
+    await until("the words are sent", async () => {
+      await page.keyboard.press("Enter")
+      return until("an empty box", async () => !(await holds()), { within: 3_000 }).then(() => true, () => false)
+    })
   }
 
   /** A command of the page itself, chosen from its list. */
@@ -115,6 +120,7 @@ describe("web UI", { skip: noBrowser }, () => {
   it("renames, shares and summarises", async () => {
     await page.getByLabel("More options").click()
     await page.getByText("Rename").click()
+    await until("a field with the title", () => page.evaluate(() => document.activeElement?.value === "on the web"))
     await page.keyboard.press("Control+A")
     await page.keyboard.type("renamed by hand")
     await page.keyboard.press("Enter")
@@ -143,6 +149,8 @@ describe("web UI", { skip: noBrowser }, () => {
     await shows(/first words/)
     await page.getByLabel("New session").first().click()
     await page.waitForURL(/new-session/)
+    // The other session's box is still there for a moment.
+    await until("an empty page", async () => !/first words/.test(await shown()))
     await prompt("a new beginning")
     const body = (await sent).postDataJSON()
     const made = await until("the session", async () => (await server.oc("GET", "/session")).find((s) => !before.has(s.id)))
